@@ -1,0 +1,2 @@
+//! Repeatable measurements of Plasma on one machine.
+fn main() {}

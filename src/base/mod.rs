@@ -1,0 +1,7 @@
+//! What every floor stands on: limits with their reasons, time, memory that the kernel may read, deadlines.
+//!
+//! Knows nothing of anything else in the house.
+
+pub mod limits;
+pub mod region;
+pub mod time;

@@ -1,0 +1,3 @@
+//! The `plasma` binary: see the crate documentation.
+
+fn main() {}
