@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of anything else in the house.
 
+pub mod id;
 pub mod limits;
 pub mod region;
 pub mod time;
