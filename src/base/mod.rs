@@ -7,3 +7,4 @@ pub mod levels;
 pub mod limits;
 pub mod region;
 pub mod time;
+pub mod wheel;
