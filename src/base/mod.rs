@@ -4,5 +4,6 @@
 
 pub mod id;
 pub mod limits;
+pub mod log;
 pub mod region;
 pub mod time;
