@@ -233,14 +233,11 @@ impl Lines {
         self.shared.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// The line for the error log that owns up to all dropped since the last such line.
-    pub fn take_dropped(&self) -> Option<Vec<u8>> {
-        // Dropped lines are reported even by a log of errors only: nothing is lost in silence.
+    /// The line for the error log that owns up to all dropped since the last such line, and their number.
+    pub fn take_dropped(&self) -> Option<(Vec<u8>, u64)> {
         let count = self.shared.dropped.swap(0, Ordering::Relaxed);
-        let line = |count| {
-            Fields::line(Level::Error, "log lines dropped", (self.shared.clock)(), |fields| fields.uint("count", count))
-        };
-        (count > 0).then(|| line(count))
+        let now = (self.shared.clock)();
+        (count > 0).then(|| (Fields::line(Level::Error, "log lines dropped", now, |to| to.uint("count", count)), count))
     }
 }
 

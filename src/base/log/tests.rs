@@ -60,7 +60,9 @@ fn a_full_queue_counts_instead_of_blocking_and_owns_up_once() {
     }
     assert_eq!(log.dropped_count(), 5);
     assert_eq!(taken(&lines).len(), QUEUE_MAX);
-    let line = String::from_utf8(lines.take_dropped().unwrap()).unwrap();
+    let (line, count) = lines.take_dropped().unwrap();
+    let line = String::from_utf8(line).unwrap();
+    assert_eq!(count, 5);
     assert!(line.contains(r#""msg":"log lines dropped","count":5}"#), "{line}");
     assert_eq!(lines.take_dropped(), None);
 }
