@@ -5,6 +5,7 @@
 pub mod id;
 pub mod levels;
 pub mod limits;
+pub mod log;
 pub mod region;
 pub mod time;
 pub mod wheel;
