@@ -3,6 +3,7 @@
 //! Knows nothing of anything else in the house.
 
 pub mod id;
+pub mod levels;
 pub mod limits;
 pub mod region;
 pub mod time;
