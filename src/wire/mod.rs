@@ -1,1 +1,5 @@
-//! wire
+//! Codecs: bytes in, words out, and the reverse.
+//!
+//! Nothing here knows a socket, a clock or a topic. What a peer may get wrong comes back as a value; no input panics.
+
+pub mod http1;
