@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a socket, a clock or a topic. What a peer may get wrong comes back as a value; no input panics.
 
+pub mod envelope;
 pub mod http1;
 pub mod json;
 pub mod target;
