@@ -5,4 +5,5 @@
 pub mod envelope;
 pub mod http1;
 pub mod json;
+pub mod sse;
 pub mod target;
