@@ -40,3 +40,17 @@ pub const REDIS_PIPELINE_MAX: usize = 4 * 1024;
 /// Most bytes of publishes that wait to be sent on one Redis link: one largest publish request fits, its JSON framed
 /// anew. A single event may be larger, when nothing else waits.
 pub const REDIS_UNSENT_LEN_MAX: usize = 32 * 1024 * 1024;
+
+/// Longest request target in bytes: half a head, so that a client with too many topics is told that the address is too
+/// long (414) and not that some header is (431).
+pub const TARGET_LEN_MAX: usize = HEAD_LEN_MAX / 2;
+
+/// Most empty lines before a request: RFC 9112 §2.2 asks to forgive one, which old clients add after a body.
+pub const EMPTY_LINES_MAX: usize = 4;
+
+/// Longest trailer section of a chunked request body in bytes: nobody reads it, a checksum or two must pass.
+pub const TRAILER_LEN_MAX: usize = 4 * 1024;
+
+/// Most events in one publish request: some 250 bytes each fill the default body limit, and the answer that lists all
+/// their ids stays below 2 MiB.
+pub const PUBLISH_EVENTS_MAX: usize = 65_536;
