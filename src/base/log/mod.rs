@@ -110,7 +110,7 @@ impl Log {
             return;
         }
         let now = (self.shared.clock)();
-        self.tell_repeats(now);
+        self.tell_repeats(now, false);
         if self.repeats.borrow_mut().admit(msg, level, now) {
             self.send(Target::Error, level, msg, now, fields);
         }
@@ -138,7 +138,7 @@ impl Log {
     /// Reports the repeats that were held back in seconds gone by. Every line does so too; a thread that may fall silent
     /// after a flood calls this now and then.
     pub fn tick(&self) {
-        self.tell_repeats((self.shared.clock)());
+        self.tell_repeats((self.shared.clock)(), false);
     }
 
     /// Lines that found the queue full and were not yet reported.
@@ -163,8 +163,9 @@ impl Log {
         wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
     }
 
-    fn tell_repeats(&self, now: u64) {
-        while let Some((msg, level, count)) = self.repeats.borrow_mut().take_held(now) {
+    /// With `all`, those of the current second too.
+    fn tell_repeats(&self, now: u64, all: bool) {
+        while let Some((msg, level, count)) = self.repeats.borrow_mut().take_held(now, all) {
             self.send(Target::Error, level, "message repeated", now, |fields| {
                 fields.str("of", msg);
                 fields.uint("count", count);
@@ -182,7 +183,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.tell_repeats(u64::MAX);
+        self.tell_repeats((self.shared.clock)(), true);
     }
 }
 
