@@ -1,3 +1,5 @@
+//! Both ends of the queue together.
+
 use super::*;
 
 fn noon() -> u64 {

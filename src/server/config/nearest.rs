@@ -1,7 +1,7 @@
 //! What somebody who mistyped a name probably meant.
 
-/// The candidate that takes the fewest letters added or removed. A letter replaced counts as two: who leaves out a word of
-/// a long name means that name rather than another one of the same length.
+/// The candidate that takes the fewest letters added or removed. A letter replaced counts as two: who leaves out a word
+/// of a long name means that name rather than another one of the same length.
 pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates.into_iter().min_by_key(|candidate| distance(typed.as_bytes(), candidate.as_bytes()))
 }

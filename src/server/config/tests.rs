@@ -272,7 +272,8 @@ fn the_edges_of_every_bound_hold() {
     let got = error(&[("PLASMA_HISTORY_BYTES", "1MiB")]);
     assert_eq!(
         got,
-        "PLASMA_HISTORY_BYTES=\"1MiB\": too small for PLASMA_EVENT_MAX_BYTES=\"1MiB\"; allowed is at least 8 times that, 8MiB"
+        "PLASMA_HISTORY_BYTES=\"1MiB\": too small for PLASMA_EVENT_MAX_BYTES=\"1MiB\"; allowed is at least 8 \
+         times that, 8MiB"
     );
     run(&[], &[("PLASMA_HISTORY_BYTES", "1MiB"), ("PLASMA_EVENT_MAX_BYTES", "128KiB")]);
 }
