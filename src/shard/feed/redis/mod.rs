@@ -14,7 +14,11 @@
 //! the socket is never taken for silence.
 
 pub mod retry;
+pub mod session;
 pub mod settings;
+pub mod subscriber;
 
 pub use retry::{Retry, Verdict};
+pub use session::Failure;
 pub use settings::{Behavior, Settings};
+pub use subscriber::Subscriber;
