@@ -13,11 +13,13 @@
 //! In a turn bytes come before time: feed what was received, then look at deadlines, so that an answer which waits in
 //! the socket is never taken for silence.
 
+pub mod publisher;
 pub mod retry;
 pub mod session;
 pub mod settings;
 pub mod subscriber;
 
+pub use publisher::Publisher;
 pub use retry::{Retry, Verdict};
 pub use session::Failure;
 pub use settings::{Behavior, Settings};
