@@ -84,7 +84,8 @@ impl<R: Ring> Shard<R> {
     }
 
     fn say_farewell(&mut self, socket: u32) {
-        match self.clients.at(socket).stage {
+        let stage = self.clients.at(socket).stage;
+        match stage {
             Stage::Live => {
                 let millis = self.settings.policy.retry_millis + (self.ring.random() % JITTER_MAX) as i64;
                 let mut words = Vec::with_capacity(32);

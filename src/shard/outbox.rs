@@ -231,8 +231,9 @@ impl<R: Ring> Shard<R> {
             left -= notice.len();
             outbox.gap = None;
         }
+        let at = outbox.at;
         let memberships = self.clients.at(socket).memberships;
-        let cut = self.cut_records(memberships, outbox.at, sending.until, left);
+        let cut = self.cut_records(memberships, at, sending.until, left);
         let outbox = &mut self.outboxes[key as usize];
         outbox.at = cut.at;
         if let Some((seq, piece)) = cut.rest {

@@ -16,7 +16,6 @@ use super::mail::{Event, Outcome, Publication};
 use super::tokens::Kind;
 use super::{Settings, Shard, Upstream};
 use crate::base::id::EventId;
-use crate::base::log::Log;
 use crate::base::time::Instant;
 use crate::dialect::plasma;
 use crate::hub::Writer;

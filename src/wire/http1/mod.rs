@@ -23,7 +23,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    const fn new(status: u16, reason: &'static str) -> Self {
+    /// A refusal with `status`, 400 or above.
+    pub const fn new(status: u16, reason: &'static str) -> Self {
         Self { status, reason }
     }
 
