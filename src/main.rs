@@ -8,6 +8,7 @@ use plasma::base::log::{Level, Log};
 use plasma::server::config::{Config, Outcome};
 use plasma::server::logs::Logs;
 use plasma::server::run::run;
+use plasma::server::signals::Signals;
 
 /// What a configuration that cannot be used ends with.
 const EXIT_CONFIG: u8 = 2;
@@ -23,12 +24,17 @@ fn main() -> ExitCode {
         }
         Err(errors) => return refuse(&errors),
     };
+    // Before any thread starts: a signal goes to whichever thread has not blocked it.
+    let signals = match Signals::block() {
+        Ok(signals) => signals,
+        Err(error) => return refuse(&[format!("signals cannot be blocked: {error}")]),
+    };
     let logs = match Logs::open(&config) {
         Ok(logs) => logs,
         Err(errors) => return refuse(&errors),
     };
     tell(&logs.log(), &config);
-    run(config, logs)
+    run(config, logs, signals)
 }
 
 fn refuse(errors: &[impl Display]) -> ExitCode {

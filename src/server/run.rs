@@ -27,9 +27,9 @@ use crate::shard::mail::{Desk, Office};
 use crate::shard::{self, Settings, Shard, Turn};
 
 /// Serves until a signal ends it. 0 after a drain, 1 when something could not be started or the upstream was given up.
-pub fn run(config: Config, logs: Logs) -> ExitCode {
+pub fn run(config: Config, logs: Logs, signals: Signals) -> ExitCode {
     let log = logs.log();
-    let code = match start(&config, &log) {
+    let code = match start(&config, &log, signals) {
         Ok(house) => house.attend(&log),
         Err(error) => {
             log.announce(Level::Fatal, "failed to start", |fields| fields.str("error", &error));
@@ -74,9 +74,8 @@ struct Luggage {
     happenings: Sender<Happening>,
 }
 
-fn start(config: &Config, log: &Log) -> Result<House, String> {
+fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> {
     uring::check().map_err(|unfit| unfit.to_string())?;
-    let signals = Signals::block().map_err(|error| format!("signals cannot be blocked: {error}"))?;
     let slots = machine::slots();
     let shards = config.shards;
     let (listeners, port) = listen::open(config.port, shards, config.write_timeout)
