@@ -130,9 +130,9 @@ mod tests {
         let mut wheel = Wheel::new(at(0));
         wheel.arm(at(250), 1);
         wheel.arm(at(1_000), 2);
-        assert_eq!(fired(&mut wheel, 250), []);
+        assert_eq!(fired(&mut wheel, 250), [0u32; 0]);
         assert_eq!(fired(&mut wheel, 300), [1]);
-        assert_eq!(fired(&mut wheel, 1_000), []);
+        assert_eq!(fired(&mut wheel, 1_000), [0u32; 0]);
         assert_eq!(fired(&mut wheel, 5_000), [2]);
         assert!(wheel.is_empty());
     }
@@ -141,10 +141,10 @@ mod tests {
     fn deadlines_beyond_one_round_wait_for_theirs() {
         let mut wheel = Wheel::new(at(0));
         wheel.arm(at(60_000), 1);
-        assert_eq!(fired(&mut wheel, 59_900), []);
+        assert_eq!(fired(&mut wheel, 59_900), [0u32; 0]);
         assert_eq!(fired(&mut wheel, 60_200), [1]);
         wheel.arm(at(500_000), 2);
-        assert_eq!(fired(&mut wheel, 400_000), [], "a long pause in between");
+        assert_eq!(fired(&mut wheel, 400_000), [0u32; 0], "a long pause in between");
         assert_eq!(fired(&mut wheel, 500_100), [2]);
     }
 

@@ -12,6 +12,9 @@ use crate::wire::sse;
 /// Farewells in one turn, as in a slice of a fan-out.
 const SLICE_MAX: u32 = 512;
 
+/// Places of the table at least, per second: a handful of clients need no long good-bye.
+const PLACES_PER_SECOND: f64 = 1_000.0;
+
 /// Longest that a client is told to stay away, in milliseconds, besides the usual: a crowd does not come back at once.
 const JITTER_MAX: u64 = 2_000;
 
@@ -66,7 +69,8 @@ impl<R: Ring> Shard<R> {
         let window = self.settings.drain.mul_f32(0.8);
         let places = self.clients.places();
         let share = if window.is_zero() { 1.0 } else { passed.as_secs_f64() / window.as_secs_f64() };
-        let due = if share >= 1.0 { places } else { (f64::from(places) * share) as u32 };
+        let due = (f64::from(places) * share).max(PLACES_PER_SECOND * (passed.as_secs_f64() + 0.1));
+        let due = if due < f64::from(places) { due as u32 } else { places };
         let until = due.min(place + SLICE_MAX);
         while place < until && !self.fanout.is_active() {
             self.say_farewell(place);
