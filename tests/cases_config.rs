@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::{env, fs, process};
 
-use support::http::get;
+use support::http::{Connection, get, head};
 use support::lines::{json, says};
 use support::plasma::{Ended, Plasma, Setup};
 use support::sse::Stream;
@@ -42,41 +42,62 @@ fn is_refused(settings: &[(&str, &str)], parts: &[&str]) {
     }
 }
 
-/// Each pair is two spellings of one setting; the first wins where both are given, the second works alone.
-fn is_spelt(pairs: &[(&str, &str)], first: &str, second: &str) {
-    for (wins, loses) in pairs {
-        for set in [vec![(*wins, first), (*loses, second)], vec![(*wins, first)], vec![(*loses, first)]] {
-            let shown = printed(&set);
-            assert!(shown.contains(first), "{set:?}: {shown}");
-            assert!(!shown.contains(second), "{set:?}: {shown}");
+/// What `--print-config` shows for one setting: its value, without where it came from.
+fn shown(settings: &[(&str, &str)], name: &str) -> String {
+    let printed = printed(settings);
+    let line = printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let line = line.unwrap_or_else(|| panic!("no {name} in {printed}"));
+    line.split("  #").next().expect("a text has a first part").to_owned()
+}
+
+/// All spellings of the setting `name`, the strongest first: each works alone and goes before those that follow it.
+fn is_spelt(name: &str, spellings: &[&str], one: &str, other: &str) {
+    for (index, wins) in spellings.iter().enumerate() {
+        assert_eq!(shown(&[(wins, one)], name), one, "{wins} alone");
+        for loses in &spellings[index + 1..] {
+            assert_eq!(shown(&[(wins, one), (loses, other)], name), one, "{wins} before {loses}");
         }
     }
 }
 
+/// The first bytes of any stream of this server.
+fn opening(plasma: &Plasma) -> String {
+    let mut connection = Connection::open(plasma.http());
+    connection.send(head("GET", "/?eventType=a", &[("Accept", "text/event-stream")], None));
+    connection.read_head();
+    let bytes = connection.read_through(b"\n\n", Deadline::patient()).expect("an opening");
+    String::from_utf8(bytes).expect("a stream is text")
+}
+
 #[test]
 fn case_69_both_spellings_of_the_grpc_port() {
-    is_spelt(&[("PLASMA_GRPCPORT", "PLASMA_GRPC_PORT")], "26001", "26002");
+    is_spelt("PLASMA_GRPC_PORT", &["PLASMA_GRPCPORT", "PLASMA_GRPC_PORT"], "26001", "26002");
 }
 
 #[test]
 fn case_70_all_spellings_of_the_metrics_port() {
-    let (typo, documented, new) = ("PLASMA_MERTICSPORT", "PLASMA_METRICS_PORT", "PLASMA_METRICSPORT");
-    is_spelt(&[(typo, documented), (typo, new), (documented, new)], "26003", "26004");
+    let spellings = ["PLASMA_MERTICSPORT", "PLASMA_METRICS_PORT", "PLASMA_METRICSPORT"];
+    is_spelt("PLASMA_METRICS_PORT", &spellings, "26003", "26004");
 }
 
 #[test]
 fn case_71_all_spellings_of_the_others() {
-    let name = |name: &str| format!("PLASMA_SUBSCRIBER_REDIS_{name}");
-    let (max, max_retry) = (name("MAXRETRY"), name("MAX_RETRY"));
-    is_spelt(&[(&max, &max_retry)], "23451", "23452");
-    let (interval, typo) = (name("RETRY_INTERVAL"), name("RETRY_INTERBAL"));
-    is_spelt(&[(&interval, "RETRY_INTERVAL"), ("RETRY_INTERVAL", &typo), (&interval, &typo)], "347ms", "349ms");
-    let behavior = name("OVER_MAX_RETRY_BEHAVIOR");
-    let bare = "OVER_MAX_RETRY_BEHAVIOR";
-    assert_eq!(printed(&[(bare, "die")]), printed(&[(&behavior, "die")]));
-    assert_eq!(printed(&[(bare, "die"), (&behavior, "alive")]), printed(&[(&behavior, "alive")]));
-    is_spelt(&[("PLASMA_SSE_EVENTQUERY", "PLASMA_SSE_EVENT_QUERY")], "queryone", "querytwo");
-    is_spelt(&[("PLASMA_SUBSCRIBER_MOCK_INTERVAL", "PLASMA_MOCK_INTERVAL")], "353ms", "359ms");
+    is_spelt("PLASMA_SSE_EVENTQUERY", &["PLASMA_SSE_EVENTQUERY", "PLASMA_SSE_EVENT_QUERY"], "one", "other");
+    let interval = "PLASMA_SUBSCRIBER_MOCK_INTERVAL";
+    is_spelt(interval, &[interval, "PLASMA_MOCK_INTERVAL"], "353ms", "359ms");
+    let max_retry = "PLASMA_SUBSCRIBER_REDIS_MAXRETRY";
+    is_spelt(max_retry, &[max_retry, "PLASMA_SUBSCRIBER_REDIS_MAX_RETRY"], "11", "12");
+    let interval = "PLASMA_SUBSCRIBER_REDIS_RETRY_INTERVAL";
+    let typo = "PLASMA_SUBSCRIBER_REDIS_RETRY_INTERBAL";
+    is_spelt(interval, &[interval, "RETRY_INTERVAL", typo], "347ms", "349ms");
+    let behavior = "PLASMA_SUBSCRIBER_REDIS_OVER_MAX_RETRY_BEHAVIOR";
+    is_spelt(behavior, &[behavior, "OVER_MAX_RETRY_BEHAVIOR"], "die", "alive");
+    for part in ["TAG", "NETWORK", "ADDR"] {
+        let name = format!("PLASMA_METRICS_SYSLOG_{part}");
+        is_spelt(&name, &[&name, &format!("PLASMA_METRICS_SYS_LOG_{part}")], "one", "other");
+    }
+    let network = "PLASMA_METRICS_SYSLOG_NETWORK";
+    is_spelt(network, &[network, "PLASMA_METRICS_SYSLOG_NETWORDK"], "one", "other");
 }
 
 #[test]
@@ -163,8 +184,7 @@ fn case_72_empty_is_unset_where_nothing_else_makes_sense() {
     for name in
         ["PLASMA_PORT", "PLASMA_SSE_RETRY", "PLASMA_DEBUG", "PLASMA_SSE_HEARTBEAT", "PLASMA_SUBSCRIBER_REDIS_ADDR"]
     {
-        let (unset, empty) = (printed(&[("PLASMA_PORT", "")]), printed(&[("PLASMA_PORT", ""), (name, "")]));
-        assert_eq!(unset, empty, "{name}");
+        assert_eq!(shown(&[], name), shown(&[(name, "")], name), "{name}");
     }
 }
 
@@ -186,8 +206,9 @@ fn case_73_booleans_as_go_reads_them() {
 #[test]
 fn case_73_integers_as_go_reads_them() {
     let name = "PLASMA_SSE_RETRY";
-    for (text, value) in [("500", "500"), ("0x1f5", "501"), ("0765", "501"), ("+7", "7")] {
-        assert!(printed(&[(name, text)]).contains(value), "{text}");
+    for (text, value) in [("0x1f5", "501"), ("0765", "501"), ("+7", "7")] {
+        let plasma = Plasma::setup().set(name, text).start();
+        assert_eq!(opening(&plasma), format!("retry: {value}\n:ok\n\n"), "{text}");
     }
     for bad in ["abc", "1.5", "1e3", "08", "0xg", "99999999999999999999", "5 "] {
         is_refused(&[(name, bad)], &[name, bad]);
@@ -228,7 +249,7 @@ fn case_74_durations_as_go_reads_them() {
 #[test]
 fn case_75_unknown_types_are_refused_with_what_is_known() {
     is_refused(&[("PLASMA_SUBSCRIBER_TYPE", "foo")], &["PLASMA_SUBSCRIBER_TYPE", "foo", "memory", "redis", "mock"]);
-    is_refused(&[("PLASMA_METRICS_TYPE", "foo")], &["PLASMA_METRICS_TYPE", "foo", "log", "syslog"]);
+    is_refused(&[("PLASMA_METRICS_TYPE", "foo")], &["PLASMA_METRICS_TYPE", "foo"]);
     is_refused(&[("PLASMA_SLOW_CONSUMER", "foo")], &["PLASMA_SLOW_CONSUMER", "foo", "gap", "close"]);
     is_refused(&[("PLASMA_IDLE", "foo")], &["PLASMA_IDLE", "foo", "poll", "dense"]);
     is_refused(&[("PLASMA_ACCESS_LOG_LEVEL", "loud")], &["PLASMA_ACCESS_LOG_LEVEL", "loud", "info"]);
@@ -313,8 +334,10 @@ fn case_78_logs_may_be_discarded_or_swapped() {
 
 #[test]
 fn case_78_a_log_that_cannot_be_opened_is_refused() {
-    let settings = [("PLASMA_ACCESS_LOG_OUT", "/nowhere/at/all/access.log")];
-    is_refused(&settings, &["PLASMA_ACCESS_LOG_OUT", "/nowhere/at/all/access.log"]);
+    let path = "/nowhere/at/all/access.log";
+    let ended = Plasma::setup().set("PLASMA_ACCESS_LOG_OUT", path).run();
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("PLASMA_ACCESS_LOG_OUT") && ended.stderr.contains(path), "{}", ended.stderr);
 }
 
 #[test]
@@ -401,12 +424,9 @@ fn help_names_every_setting() {
 #[test]
 fn flags_go_before_variables() {
     let plasma = Plasma::setup().set("PLASMA_SSE_RETRY", "500").flags(&["--sse-retry", "700"]).start();
-    let mut connection = support::http::Connection::open(plasma.http());
-    connection.send(support::http::head("GET", "/?eventType=a", &[("Accept", "text/event-stream")], None));
-    connection.read_head();
-    assert_eq!(connection.read_exact(12), b"retry: 700\n:");
+    assert_eq!(opening(&plasma), "retry: 700\n:ok\n\n");
     let plasma = Plasma::setup().flags(&["--sse-retry=701"]).start();
-    assert_eq!(get(plasma.http(), "/hc").status(), 200);
+    assert_eq!(opening(&plasma), "retry: 701\n:ok\n\n");
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn a_bad_event_is_named_by_its_index_and_nothing_is_taken() {
     let mut stream = stage.subscribe("eventType=a");
     let good = event("a", "\"no\"");
     for (bad, index) in [("5", 7), (r#"{"meta":{"type":5}}"#, 7), (r#"{"meta":"x"}"#, 0), ("\"a\"", 3), ("[1]", 2)] {
-        let mut events = vec![good.as_str(); 9];
+        let mut events = [good.as_str(); 9];
         events[index] = bad;
         for (kind, body) in
             [("application/json", format!("[{}]", events.join(","))), ("application/x-ndjson", events.join("\n"))]

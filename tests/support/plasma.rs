@@ -15,6 +15,9 @@ use super::wait::{Deadline, until};
 const FREE_PORTS: &[(&str, &str)] =
     &[("PLASMA_PORT", "0"), ("PLASMA_GRPC_PORT", "0"), ("PLASMA_METRICS_PORT", "0"), ("PLASMA_PPROF_PORT", "0")];
 
+/// Flags under which no port is opened, so that none need be chosen.
+const FLAGS_WITHOUT_PORTS: &[&str] = &["--check", "--print-config", "--help"];
+
 /// A server about to be started. Inherits no settings from the environment of the tests.
 #[derive(Clone, Default)]
 pub struct Setup {
@@ -54,7 +57,9 @@ impl Setup {
     pub fn spawn(&self) -> Plasma {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plasma"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.envs(FREE_PORTS.iter().copied());
+        if !self.flags.iter().any(|flag| FLAGS_WITHOUT_PORTS.contains(&flag.as_str())) {
+            command.envs(FREE_PORTS.iter().copied());
+        }
         command.envs(self.settings.iter().map(|(name, value)| (name, value))).args(&self.flags);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the built binary can be started");
