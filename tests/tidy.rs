@@ -171,7 +171,8 @@ fn text_is_narrow_and_has_no_tabs() {
 fn every_file_says_what_it_is() {
     let mut faults = Faults::default();
     for file in sources("src").chain(sources("tests")).chain(sources("bench")).chain(sources("loadtest")) {
-        if !file.text.starts_with("//!") {
+        // What tests are beside their code for, their place says.
+        if !file.text.starts_with("//!") && !file.is_test_module() {
             faults.add(&file, 1, "does not begin with `//!`");
         }
     }
@@ -267,6 +268,11 @@ impl File {
         self.name.strip_prefix(path).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
     }
 
+    /// Whether this is a module of tests beside the code it tests.
+    fn is_test_module(&self) -> bool {
+        self.name.starts_with("src/") && (self.name.ends_with("tests.rs") || self.name.contains("/tests/"))
+    }
+
     /// First names after `crate::`, groups included, with their lines.
     fn crate_paths(&self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
@@ -304,7 +310,7 @@ impl File {
 
     /// The code with test modules blanked; a file that is a test module has none left.
     fn code_without_tests(&self) -> String {
-        if self.name.ends_with("/tests.rs") || self.name.contains("/tests/") {
+        if self.is_test_module() {
             return String::new();
         }
         let mut code = self.code.clone();
