@@ -192,7 +192,8 @@ fn a_chunked_body_may_come_in_any_two_pieces() {
     let body = event("a", "1");
     let (left, right) = body.split_at(9);
     let bytes = format!(
-        "POST /events HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{left}\r\n{:x};e\r\n{right}\r\n0\r\nT: x\r\n\r\n",
+        "POST /events HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\
+         {:x}\r\n{left}\r\n{:x};e\r\n{right}\r\n0\r\nT: x\r\n\r\n",
         left.len(),
         right.len()
     );

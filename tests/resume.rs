@@ -1,4 +1,4 @@
-//! Coming back: a subscriber that names the last event it saw misses nothing, sees nothing twice, or is told of the hole.
+//! Coming back: a subscriber that names the last event it saw misses nothing, sees nothing twice, or hears of the hole.
 
 mod support;
 
