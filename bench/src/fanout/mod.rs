@@ -160,6 +160,8 @@ struct Row {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let machine = Machine::look();
     check(options)?;
+    // The readers will need theirs; whether it exists is better known now.
+    machine::pin(options.cpus.1)?;
     machine::pin(options.cpus.0)?;
     let mut rows = Vec::new();
     for &size in &options.sizes {

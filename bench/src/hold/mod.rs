@@ -45,7 +45,9 @@ Usage: bench hold [--bare [--armed]] [--target ADDRESS:PORT [--pid PID] [--publi
       --json               print JSON instead of the table
   -h, --help               this text
 
-Kernel memory is the growth of the slab caches, both ends of a connection together, since both live on this machine.
+Kernel memory is the growth of the slab caches that sockets and rings live in, both ends of a connection together,
+since both are on this machine. Caches that the kernel has merged go by one name (eventpoll_epi may hold the client's
+port bookkeeping), and caches for files (dentry, filp) also see what other processes do meanwhile.
 With --bare the server's end of a target is told as well: half of a bare connection, plus what the target adds to both
 ends, plus the growth of its resident memory.
 ";
@@ -338,4 +340,29 @@ fn stay(name: &str, clients: &mut [Client], tally: &mut Tally, stay: Duration) -
         eprintln!("{name}: {} held, {} failed, {} s", tally.live, tally.failure_count(), start.elapsed().as_secs());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_follow_each_other_and_skip_the_ends_of_a_network() {
+        let first = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 8080);
+        let addresses = spread(first, 252);
+        let written = |index: usize| Ipv4Addr::from(u32::from_be(addresses[index].sin_addr.s_addr)).to_string();
+        assert_eq!(
+            [0, 1, 249, 250, 251].map(written),
+            ["127.0.0.1", "127.0.0.2", "127.0.0.250", "127.0.1.1", "127.0.1.2"]
+        );
+        assert!(addresses.iter().all(|address| u16::from_be(address.sin_port) == 8080));
+    }
+
+    #[test]
+    fn a_foreign_server_has_one_address() {
+        let options = Options { connections: 1_000_000, ..Options::default() };
+        assert_eq!(options.destination_count(Ipv4Addr::new(10, 0, 0, 1)), 1);
+        assert!(options.destination_count(Ipv4Addr::LOCALHOST) > 30);
+        assert_eq!(Options { destinations: Some(7), ..options }.destination_count(Ipv4Addr::LOCALHOST), 7);
+    }
 }

@@ -62,6 +62,12 @@ impl Outcome {
         self.before.process.zip(self.idle.process)
     }
 
+    /// What the kernel still held per connection after the close.
+    fn left_over(&self) -> Option<f64> {
+        let closed = self.closed_kernel.as_ref().unwrap_or(&self.closed);
+        closed.socket_growth_since(&self.before).map(|growth| self.per_connection(growth))
+    }
+
     /// Growth of the resident set per connection.
     fn process_growth(&self) -> Option<f64> {
         self.process().map(|(before, idle)| self.per_connection(idle.rss as i64 - before.rss as i64))
@@ -114,10 +120,7 @@ pub fn to_text(outcomes: &[Outcome], machine: &Machine) -> String {
         of.process().map(|(_, idle)| format!("{:.1} B", of.per_connection(idle.rss as i64)))
     });
     line("process, resident after the close", &|of| of.closed.process.map(|closed| stats::bytes(closed.rss)));
-    line("kernel after the close, per connection", &|of| {
-        let closed = of.closed_kernel.as_ref().unwrap_or(&of.closed);
-        closed.socket_growth_since(&of.before).map(|growth| whole(of.per_connection(growth)))
-    });
+    line("kernel after the close, per connection", &|of| of.left_over().map(whole));
     if let Some(bare) = reference(outcomes) {
         line("server's end, all in", &|of| Some(whole(of.server_end(bare).0)));
         line("  next to half a bare connection", &|of| Some(format!("{:.3} x", of.server_end(bare).1)));
@@ -153,6 +156,7 @@ pub fn to_json(outcomes: &[Outcome], machine: &Machine) -> Value {
             "kernel_bytes_both_ends": of.both_ends(),
             "kernel_bytes_all_slabs": of.per_connection(of.idle.slab_growth_since(&of.before)),
             "kernel_bytes_by_cache": caches,
+            "kernel_bytes_after_close": of.left_over(),
             "process_before": process(of.before.process),
             "process_idle": process(of.idle.process),
             "process_closed": process(of.closed.process),
