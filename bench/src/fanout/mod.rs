@@ -40,7 +40,9 @@ Usage: bench fanout-bare [OPTIONS]
       --json             print JSON instead of the table
   -h, --help             this text
 
-Each figure is the median of the windows, with [smallest..largest].
+Each figure is the median of the windows, with [smallest..largest]. `on CPU` is the share of the wall time that the
+sender was on the clock: where it is low without long waits for the reader (large events), other processes had the CPU,
+left cold caches behind, and the rate is too low as well.
 ";
 
 /// Bytes that one round may put into sockets: far below what TCP may use before it presses back (`tcp_mem`).
@@ -145,6 +147,8 @@ struct Lane {
     short: u64,
     /// Deliveries per CPU second, one per window.
     rates: Vec<f64>,
+    /// CPU time by time on the wall, one per window.
+    shares: Vec<f64>,
 }
 
 /// What one subject achieved with one burst.
@@ -153,6 +157,7 @@ struct Row {
     connections: u32,
     subject: &'static str,
     rate: Spread,
+    share: Spread,
     short: u64,
 }
 
@@ -214,15 +219,16 @@ fn measure(burst: Burst, options: &Options) -> Result<Vec<Row>, Failure> {
         }
     }
     let row = |lane: &Lane| {
-        let rate = Spread::of(&lane.rates).expect("there is at least one window");
-        Row { burst, connections, subject: lane.subject.name(), rate, short: lane.short }
+        let [rate, share] =
+            [&lane.rates, &lane.shares].map(|all| Spread::of(all).expect("there is at least one window"));
+        Row { burst, connections, subject: lane.subject.name(), rate, share, short: lane.short }
     };
     Ok(lanes.iter().map(row).collect())
 }
 
 impl Lane {
     fn new(subject: Subject, reader: Reader) -> Self {
-        Self { bytes: reader.bytes(), subject, reader, short: 0, rates: Vec::new() }
+        Self { bytes: reader.bytes(), subject, reader, short: 0, rates: Vec::new(), shares: Vec::new() }
     }
 
     /// One round and its CPU time; then, off the clock, the reader catches up.
@@ -247,13 +253,21 @@ impl Lane {
             spent += by;
         }
         self.rates.push(deliveries as f64 / spent.as_secs_f64());
+        self.shares.push(spent.as_secs_f64() / start.elapsed().as_secs_f64());
         Ok(())
     }
 }
 
 fn to_text(rows: &[Row], options: &Options, machine: &Machine) -> String {
-    let mut table =
-        Table::new(&["event", "waiting", "connections", "subject", "deliveries per CPU second", "short sends"]);
+    let mut table = Table::new(&[
+        "event",
+        "waiting",
+        "connections",
+        "subject",
+        "deliveries per CPU second",
+        "on CPU",
+        "short sends",
+    ]);
     for row in rows {
         table.row(vec![
             bytes(row.burst.size.into()),
@@ -261,6 +275,7 @@ fn to_text(rows: &[Row], options: &Options, machine: &Machine) -> String {
             row.connections.to_string(),
             row.subject.to_owned(),
             row.rate.to_string(),
+            format!("{:.0} %", row.share.median * 100.0),
             row.short.to_string(),
         ]);
     }
@@ -276,6 +291,7 @@ fn to_json(rows: &[Row], options: &Options, machine: &Machine) -> Value {
             "connections": row.connections,
             "subject": row.subject,
             "deliveries_per_cpu_second": row.rate.to_json(),
+            "on_cpu": row.share.to_json(),
             "short_sends": row.short,
         })
     };
