@@ -1,2 +1,51 @@
-//! Repeatable measurements of Plasma on one machine.
-fn main() {}
+//! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
+//!
+//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection. Every figure comes with its
+//! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
+//!
+//! Traffic stays on the loopback addresses unless `hold --target` names another one.
+
+mod args;
+mod fanout;
+mod hold;
+mod machine;
+mod memory;
+mod report;
+mod ring;
+mod stats;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use args::Command;
+
+/// What went wrong, in words for the person at the terminal.
+type Failure = Box<dyn Error + Send + Sync>;
+
+fn main() -> ExitCode {
+    let command = match args::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("bench: {error}\nTry `bench --help`.");
+            return ExitCode::from(2);
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    machine::raise_file_limit()?;
+    match command {
+        Command::Help(text) => print!("{text}"),
+        Command::FanoutBare(options) => fanout::run(&options)?,
+        Command::Hold(options) => hold::run(&options)?,
+        Command::Acceptor(options) => hold::acceptor::run(options)?,
+    }
+    Ok(())
+}
