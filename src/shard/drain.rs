@@ -49,21 +49,14 @@ impl Drain {
 }
 
 impl<R: Ring> Shard<R> {
-    /// Begins or goes on with the end, when that has come.
-    pub(super) fn look_after_drain(&mut self) {
-        match self.drain.state {
-            State::NotYet if self.desk.is_draining() => {
-                self.shut();
-                self.drain.state = State::Going { since: self.now(), place: 0, behind: false };
-                self.say_farewells();
-            }
-            State::Going { .. } => self.say_farewells(),
-            State::NotYet | State::Over => {}
+    /// Begins or goes on with the end, when that has come; whether anything was sent.
+    pub(super) fn say_farewells(&mut self) -> bool {
+        if matches!(self.drain.state, State::NotYet) && self.desk.is_draining() {
+            self.shut();
+            self.drain.state = State::Going { since: self.now(), place: 0, behind: false };
         }
-    }
-
-    fn say_farewells(&mut self) {
-        let State::Going { since, mut place, .. } = self.drain.state else { return };
+        let State::Going { since, place: begin, .. } = self.drain.state else { return false };
+        let mut place = begin;
         // The last word is said early enough to be heard, and whoever is still busy then is cut off at the end.
         let passed = self.now().since(since);
         let window = self.settings.drain.mul_f32(0.8);
@@ -72,7 +65,7 @@ impl<R: Ring> Shard<R> {
         let due = (f64::from(places) * share).max(PLACES_PER_SECOND * (passed.as_secs_f64() + 0.1));
         let due = if due < f64::from(places) { due as u32 } else { places };
         let until = due.min(place + SLICE_MAX);
-        while place < until && !self.fanout.is_active() {
+        while place < until {
             self.say_farewell(place);
             place += 1;
         }
@@ -85,6 +78,7 @@ impl<R: Ring> Shard<R> {
             }
             self.drain.state = State::Over;
         }
+        place > begin
     }
 
     fn say_farewell(&mut self, socket: u32) {
