@@ -1,0 +1,2 @@
+//! x
+pub struct Expected; pub struct Ledger;

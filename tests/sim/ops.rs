@@ -1,0 +1,475 @@
+//! What the simulated kernel does with the ops that a shard submits.
+
+use std::cmp::Reverse;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+
+use plasma::ring::{Attached, Buffer, Completion, Errno, GATHER_MAX, Part, Piece, Socket, Token};
+
+use super::core::{Core, Event};
+use super::kernel::{FlightState, OpKey, Posted, Seen, Sending, SlotState, What};
+use super::net::{End, Holder};
+use super::{MICROS, MILLIS, SECONDS};
+
+impl Core {
+    /// Arms an accept and serves it from the backlog.
+    pub(super) fn accept(&mut self, shard: usize, listener: u8, token: Token) {
+        let key = self.begin(shard, token, None, What::Accept { listener });
+        if self.kernels[shard].backlogs[listener as usize].1.replace(key).is_some() {
+            self.broken(format_args!("shard {shard} accepts twice from listener {listener}"));
+        }
+        while self.op(shard, key).is_some() && !self.kernels[shard].backlogs[listener as usize].0.is_empty() {
+            self.accept_one(shard, key, listener);
+        }
+    }
+
+    /// A connection is ready to be accepted.
+    pub(super) fn on_backlog(&mut self, shard: usize, listener: u8, conn: u32) {
+        let backlog = &mut self.kernels[shard].backlogs[listener as usize];
+        backlog.0.push_back(conn);
+        if let Some(key) = backlog.1 {
+            self.stir(shard, key);
+        }
+    }
+
+    /// Hands one waiting connection to an armed accept.
+    fn accept_one(&mut self, shard: usize, key: OpKey, listener: u8) {
+        let Some(conn) = self.kernels[shard].backlogs[listener as usize].0.pop_front() else { return };
+        let end = End { conn, side: 1 };
+        let Some(slot) = self.take_slot(shard, SlotState::Unseen(end)) else {
+            self.hang_up(end, false);
+            return self.accept_ends(shard, key, Err(Errno::NFILE), Seen::Nothing);
+        };
+        self.conns[conn as usize].sides[1].holder = Holder::Socket { shard, slot };
+        if self.dice.one_in(self.weather.accept_ends) {
+            self.accept_ends(shard, key, Ok(slot), Seen::Accepted(slot));
+        } else {
+            self.report(shard, key, Ok(slot), Seen::Accepted(slot));
+        }
+    }
+
+    fn accept_ends(&mut self, shard: usize, key: OpKey, result: Result<u32, Errno>, seen: Seen) {
+        let op = self.end_op(shard, key, result, Attached::Nothing, seen);
+        if let What::Accept { listener } = op.what {
+            self.kernels[shard].backlogs[listener as usize].1 = None;
+        }
+    }
+
+    /// Arms a poll; what is already there is reported at once.
+    pub(super) fn poll(&mut self, shard: usize, socket: Socket, token: Token) {
+        self.end_of(shard, socket, "poll");
+        let key = self.begin(shard, token, Some(socket.0), What::Poll);
+        self.attempt(shard, key);
+    }
+
+    /// Receives, now or when something comes.
+    pub(super) fn recv(&mut self, shard: usize, socket: Socket, wait: bool, token: Token) {
+        let end = self.end_of(shard, socket, "recv");
+        let (result, attached) = self.take_bytes(shard, end);
+        if wait && result == Err(Errno::AGAIN) {
+            self.begin(shard, token, Some(socket.0), What::Recv);
+        } else {
+            self.complete(shard, token, result, attached);
+        }
+    }
+
+    /// Fills a receive buffer.
+    fn take_bytes(&mut self, shard: usize, end: End) -> (Result<u32, Errno>, Attached) {
+        match self.conns[end.conn as usize].pipes[1 - end.side as usize].readable() {
+            0 => (self.read(end, 0, |_| ()).map(|len| len as u32), Attached::Nothing),
+            readable => {
+                let Some(id) = self.kernels[shard].buffers_free.pop() else {
+                    return (Err(Errno::NOBUFS), Attached::Nothing);
+                };
+                let mut most = self.kernels[shard].buffer_len.min(readable);
+                if self.dice.one_in(self.weather.short_recv) {
+                    most = self.dice.spread(1, most as u64) as usize;
+                }
+                let area = Rc::clone(&self.kernels[shard].area);
+                let start = id as usize * self.kernels[shard].buffer_len;
+                let mut at = start;
+                let len = self.read(end, most, |bytes| {
+                    // SAFETY: the buffer was free, so nobody holds a view of it.
+                    unsafe { area.write(at, bytes) };
+                    at += bytes.len();
+                });
+                let len = len.expect("readable bytes can be read");
+                // SAFETY: it is written to again only after it has come back.
+                (Ok(len as u32), Attached::Buffer(unsafe { Buffer::lend(area, id, start, len) }))
+            }
+        }
+    }
+
+    /// Looks whether something could be received.
+    pub(super) fn peek_at(&mut self, shard: usize, socket: Socket, token: Token) {
+        let end = self.end_of(shard, socket, "peek");
+        let result = self.peek(end).map(|len| len.min(1) as u32);
+        self.complete(shard, token, result, Attached::Nothing);
+    }
+
+    /// Sends what fits; says so only if not all went.
+    pub(super) fn send_now(&mut self, shard: usize, socket: Socket, pieces: &[Piece], token: Token) {
+        let end = self.end_of(shard, socket, "send_now");
+        self.claim_for_send(shard, socket);
+        let regions = Rc::clone(&self.kernels[shard].regions);
+        let len: usize = pieces.iter().map(|piece| piece.len as usize).sum();
+        let limit = if self.dice.one_in(self.weather.short_send) { self.dice.below(len as u64 + 1) as usize } else { len };
+        let result = if limit == 0 || self.dice.one_in(self.weather.no_room) {
+            Err(Errno::AGAIN)
+        } else {
+            // SAFETY: one thread runs the whole world, and nobody writes while the simulated kernel reads.
+            let bytes = |piece: &Piece| unsafe {
+                regions[piece.region as usize].bytes(piece.at as usize, piece.len as usize)
+            };
+            self.write(end, limit, pieces.iter().map(bytes))
+        };
+        if result == Ok(len) {
+            return;
+        }
+        let slot = &mut self.kernels[shard].slots[socket.0 as usize];
+        slot.troubles += 1;
+        let seen = Seen::Trouble { slot: socket.0, holder: slot.holder };
+        let result = result.map(|len| len as u32);
+        // Inline, never late: it completes within the submission.
+        self.show(shard, Posted { completion: plain(token, result), seen });
+    }
+
+    /// Checks the rules of sending.
+    fn claim_for_send(&mut self, shard: usize, socket: Socket) {
+        let batch = self.kernels[shard].batch;
+        let slot = &mut self.kernels[shard].slots[socket.0 as usize];
+        let twice = std::mem::replace(&mut slot.sent_in, batch) == batch;
+        let (sending, troubles) = (slot.sending, slot.troubles);
+        if twice {
+            self.broken(format_args!("two sends on {socket:?} of shard {shard} in one submission"));
+        }
+        if sending {
+            self.broken(format_args!("a send on {socket:?} of shard {shard} while another is pending"));
+        }
+        if troubles > 0 {
+            self.broken(format_args!("a send on {socket:?} of shard {shard} behind one that was cut short, unseen"));
+        }
+    }
+
+    /// Sends, waiting for room.
+    pub(super) fn send(&mut self, shard: usize, socket: Socket, parts: Vec<Part>, zero_copy: bool, at: (Token, u32)) {
+        let (token, flight) = at;
+        self.end_of(shard, socket, "send");
+        self.claim_for_send(shard, socket);
+        if parts.is_empty() || parts.len() > GATHER_MAX || parts.iter().any(Part::is_empty) {
+            self.broken(format_args!("a send of {} parts, or with an empty one", parts.len()));
+        }
+        self.kernels[shard].slots[socket.0 as usize].sending = true;
+        let sending = Sending::new(parts, zero_copy, flight, &self.kernels[shard].regions);
+        let key = self.begin(shard, token, Some(socket.0), What::Send(Box::new(sending)));
+        let flights = &mut self.kernels[shard].flights;
+        debug_assert_eq!(flights.len(), flight as usize);
+        flights.push(FlightState::Pending(key));
+        self.attempt(shard, key);
+    }
+
+    /// A pending send goes on.
+    fn send_on(&mut self, shard: usize, key: OpKey) {
+        let op = &mut self.kernels[shard].ops[key.index as usize];
+        let slot = op.slot.expect("a send belongs to a socket");
+        let What::Send(mut sending) = std::mem::replace(&mut op.what, What::Poll) else { unreachable!("a send") };
+        let SlotState::Open(end) = self.kernels[shard].slots[slot as usize].state else { unreachable!("an open socket") };
+        let regions = Rc::clone(&self.kernels[shard].regions);
+        let rest = sending.len - sending.sent;
+        let short = self.dice.one_in(self.weather.short_send);
+        let limit = if short { self.dice.spread(1, rest as u64) as usize } else { rest };
+        let moved = if self.dice.one_in(self.weather.no_buffers) {
+            Err(Errno::NOBUFS)
+        } else {
+            self.write(end, limit, sending.rest(&regions))
+        };
+        self.check_memory(shard, &sending);
+        sending.sent += moved.unwrap_or(0);
+        let done = match moved {
+            _ if sending.sent == sending.len => Some(Ok(sending.sent)),
+            Ok(_) if short && self.dice.coin() => Some(Ok(sending.sent)),
+            Ok(_) => None,
+            Err(Errno::AGAIN) => None,
+            // What went is told; the error shows up again in the next send.
+            Err(_) if sending.sent > 0 => Some(Ok(sending.sent)),
+            Err(error) => Some(Err(error)),
+        };
+        self.kernels[shard].ops[key.index as usize].what = What::Send(sending);
+        match done {
+            Some(result) => self.send_ends(shard, key, result.map(|len| len as u32)),
+            None if short && moved.is_ok() => self.stir(shard, key),
+            None => {}
+        }
+    }
+
+    /// The memory of a pending send must be what it was when it was queued.
+    fn check_memory(&self, shard: usize, sending: &Sending) {
+        if !sending.unchanged(&self.kernels[shard].regions) {
+            let (flight, parts) = (sending.flight, &sending.parts);
+            self.broken(format_args!("memory under pending send {flight} of shard {shard} was overwritten: {parts:?}"));
+        }
+    }
+
+    /// A pending send has its result; its memory may be needed for longer.
+    fn send_ends(&mut self, shard: usize, key: OpKey, result: Result<u32, Errno>) {
+        let slot = self.kernels[shard].ops[key.index as usize].slot.expect("a send belongs to a socket");
+        let entry = &self.kernels[shard].slots[slot as usize];
+        let (holder, state) = (entry.holder, entry.state);
+        let What::Send(sending) = &self.kernels[shard].ops[key.index as usize].what else { unreachable!("a send") };
+        self.check_memory(shard, sending);
+        let flight = sending.flight;
+        if !sending.zero_copy || self.dice.one_in(self.weather.zero_copy_single) {
+            self.kernels[shard].flights[flight as usize] = FlightState::Over;
+            self.end_op(shard, key, result, Attached::Nothing, Seen::Sent { slot, holder, flight, last: true });
+            return;
+        }
+        self.report(shard, key, result, Seen::Sent { slot, holder, flight, last: false });
+        self.detach(shard, key);
+        let SlotState::Open(end) = state else { unreachable!("an open socket") };
+        let op = &mut self.kernels[shard].ops[key.index as usize];
+        let What::Send(sending) = std::mem::replace(&mut op.what, What::Poll) else { unreachable!("a send") };
+        op.what = What::Release { sending, end, pause: 100 * MICROS };
+        op.stirred = true;
+        let delay = self.dice.spread(1, 5 * MILLIS);
+        self.after(delay, Event::Attempt(shard, key));
+    }
+
+    /// Lets go of the memory of a zero-copy send once most of it is through.
+    fn release(&mut self, shard: usize, key: OpKey) {
+        let copied = self.dice.one_in(self.weather.zero_copy_copied);
+        let op = &mut self.kernels[shard].ops[key.index as usize];
+        let What::Release { sending, end, pause } = &mut op.what else { unreachable!("a release") };
+        let conn = &self.conns[end.conn as usize];
+        let gone = conn.sides[end.side as usize].holder == Holder::Closed;
+        if !copied && !gone && !conn.pipes[end.side as usize].mostly_through() {
+            *pause = (*pause * 2).min(SECONDS);
+            let pause = *pause;
+            op.stirred = true;
+            return self.after(pause, Event::Attempt(shard, key));
+        }
+        let flight = sending.flight;
+        let What::Release { sending, .. } = &self.kernels[shard].ops[key.index as usize].what else { unreachable!() };
+        self.check_memory(shard, sending);
+        self.kernels[shard].flights[flight as usize] = FlightState::Over;
+        self.end_op(shard, key, Ok(0), Attached::Released { copied }, Seen::Released(flight));
+    }
+
+    /// Begins to connect a fresh socket.
+    pub(super) fn connect(&mut self, shard: usize, socket: Socket, to: SocketAddr, token: Token) {
+        let state = self.kernels[shard].slots.get(socket.0 as usize).map(|slot| slot.state);
+        if state != Some(SlotState::Fresh) {
+            self.broken(format_args!("connect of {socket:?} of shard {shard}, which is {state:?}"));
+        }
+        let end = self.dial(Holder::Socket { shard, slot: socket.0 }, to);
+        self.kernels[shard].slots[socket.0 as usize].state = SlotState::Open(end);
+        self.begin(shard, token, Some(socket.0), What::Connect);
+    }
+
+    /// Asks who is there.
+    pub(super) fn peer(&mut self, shard: usize, socket: Socket, token: Token) {
+        self.end_of(shard, socket, "peer");
+        let key = self.begin(shard, token, Some(socket.0), What::Peer);
+        self.stir(shard, key);
+    }
+
+    /// Looks a name up.
+    pub(super) fn resolve(&mut self, shard: usize, host: String, port: u16, token: Token) {
+        let key = self.begin(shard, token, None, What::Resolve { host, port });
+        let delay = self.dice.spread(10 * MICROS, 50 * MILLIS);
+        self.after(delay, Event::Attempt(shard, key));
+    }
+
+    fn addresses(&mut self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Errno> {
+        let found = match host.parse::<IpAddr>() {
+            Ok(ip) => vec![ip],
+            Err(_) if host == "localhost" => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+            Err(_) => self.names.get(host).cloned().unwrap_or_default(),
+        };
+        if found.is_empty() || self.dice.one_in(self.weather.resolve_fails) {
+            return Err(Errno::NOENT);
+        }
+        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
+    }
+
+    /// Something may have changed for this op; it looks soon.
+    pub(super) fn stir(&mut self, shard: usize, key: OpKey) {
+        let lag = self.lag();
+        let Some(op) = self.op(shard, key) else { return };
+        if !std::mem::replace(&mut op.stirred, true) {
+            self.after(lag, Event::Attempt(shard, key));
+        }
+    }
+
+    /// Something may have changed for all ops of this socket.
+    pub(super) fn stir_socket(&mut self, shard: usize, slot: u32) {
+        for nth in 0..self.kernels[shard].slots[slot as usize].ops.len() {
+            let index = self.kernels[shard].slots[slot as usize].ops[nth];
+            let serial = self.kernels[shard].ops[index as usize].serial;
+            self.stir(shard, OpKey { index, serial });
+        }
+    }
+
+    /// There is room again: only a pending send cares.
+    pub(super) fn on_room(&mut self, end: End) {
+        let Holder::Socket { shard, slot } = self.conns[end.conn as usize].sides[end.side as usize].holder else {
+            return self.notify(end);
+        };
+        let kernel = &self.kernels[shard];
+        let mut ops = kernel.slots[slot as usize].ops.iter().map(|&index| (index, &kernel.ops[index as usize]));
+        let send = ops.find(|(_, op)| matches!(op.what, What::Send(_)));
+        if let Some((index, op)) = send {
+            let key = OpKey { index, serial: op.serial };
+            self.stir(shard, key);
+        }
+    }
+
+    /// An op looks whether it can go on.
+    pub(super) fn attempt(&mut self, shard: usize, key: OpKey) {
+        let Some(op) = self.op(shard, key) else { return };
+        op.stirred = false;
+        let slot = op.slot;
+        let end = slot.and_then(|slot| match self.kernels[shard].slots[slot as usize].state {
+            SlotState::Open(end) | SlotState::Unseen(end) => Some(end),
+            SlotState::Fresh | SlotState::Free => None,
+        });
+        match (&self.kernels[shard].ops[key.index as usize].what, end) {
+            (What::Accept { listener }, _) => {
+                let listener = *listener;
+                self.accept_one(shard, key, listener);
+                if !self.kernels[shard].backlogs[listener as usize].0.is_empty() {
+                    self.stir(shard, key);
+                }
+            }
+            (What::Poll, Some(end)) => self.report_readiness(shard, key, end),
+            (What::Recv, Some(end)) => {
+                let (result, attached) = self.take_bytes(shard, end);
+                if result != Err(Errno::AGAIN) {
+                    self.end_op(shard, key, result, attached, Seen::Nothing);
+                }
+            }
+            (What::Connect, Some(end)) => {
+                if let Some(answer) = self.answer_of(end) {
+                    self.end_op(shard, key, answer.map(|()| 0), Attached::Nothing, Seen::Nothing);
+                }
+            }
+            (What::Peer, Some(end)) => {
+                let unknown = self.dice.one_in(self.weather.peer_fails);
+                let (result, attached) = match self.peer_of(end) {
+                    Ok(_) if unknown => (Err(Errno::OPNOTSUPP), Attached::Nothing),
+                    Ok(addr) => (Ok(0), Attached::Peer(addr)),
+                    Err(error) => (Err(error), Attached::Nothing),
+                };
+                self.end_op(shard, key, result, attached, Seen::Nothing);
+            }
+            (What::Resolve { host, port }, _) => {
+                let (host, port) = (host.clone(), *port);
+                let (result, attached) = match self.addresses(&host, port) {
+                    Ok(found) => (Ok(0), Attached::Addresses(found)),
+                    Err(error) => (Err(error), Attached::Nothing),
+                };
+                self.end_op(shard, key, result, attached, Seen::Nothing);
+            }
+            (What::Send(_), Some(_)) => self.send_on(shard, key),
+            (What::Release { .. }, _) => self.release(shard, key),
+            (what, None) => unreachable!("{what:?} without a connection"),
+        }
+    }
+
+    /// Reports what a poll can see, if there is anything, sometimes twice.
+    fn report_readiness(&mut self, shard: usize, key: OpKey, end: End) {
+        let bits = self.poll_bits(end);
+        if bits != 0 {
+            self.report(shard, key, Ok(bits), Seen::Nothing);
+            if self.dice.one_in(self.weather.duplicate_poll) {
+                self.report(shard, key, Ok(bits), Seen::Nothing);
+            }
+        }
+    }
+
+    /// Asks a pending send to end.
+    pub(super) fn cancel_send(&mut self, shard: usize, flight: u32) {
+        match self.kernels[shard].flights.get(flight as usize) {
+            Some(FlightState::Pending(key)) => self.cancel_op(shard, *key),
+            Some(FlightState::Over) => {}
+            Some(FlightState::Seen) => {
+                self.broken(format_args!("flight {flight} of shard {shard} cancelled after its last completion was seen"))
+            }
+            None => self.broken(format_args!("flight {flight} of shard {shard} never took off")),
+        }
+    }
+
+    /// Asks the ops under `token` to end.
+    pub(super) fn cancel(&mut self, shard: usize, token: Token) {
+        let cancellable = |what: &What| !matches!(what, What::Send(_) | What::Release { .. } | What::Resolve { .. });
+        let ops = self.kernels[shard].ops.iter();
+        let hit = ops.filter(|(_, op)| op.token == token && cancellable(&op.what));
+        let keys: Vec<OpKey> = hit.map(|(index, op)| OpKey { index: index as u32, serial: op.serial }).collect();
+        for key in keys {
+            self.cancel_op(shard, key);
+        }
+    }
+
+    fn cancel_op(&mut self, shard: usize, key: OpKey) {
+        match self.lag() {
+            0 => self.on_cancel(shard, key),
+            lag => self.after(lag, Event::Cancel(shard, key)),
+        }
+    }
+
+    /// A cancellation takes effect, unless the op was faster.
+    pub(super) fn on_cancel(&mut self, shard: usize, key: OpKey) {
+        let Some(op) = self.op(shard, key) else { return };
+        match &op.what {
+            What::Send(sending) => {
+                let result = if sending.sent > 0 { Ok(sending.sent as u32) } else { Err(Errno::CANCELED) };
+                self.send_ends(shard, key, result);
+            }
+            What::Release { .. } => {}
+            What::Accept { .. } => self.accept_ends(shard, key, Err(Errno::CANCELED), Seen::Nothing),
+            What::Poll | What::Recv | What::Connect | What::Peer | What::Resolve { .. } => {
+                self.end_op(shard, key, Err(Errno::CANCELED), Attached::Nothing, Seen::Nothing);
+            }
+        }
+    }
+
+    /// Ends every op of the socket and frees its slot.
+    pub(super) fn close(&mut self, shard: usize, socket: Socket, token: Token) {
+        let state = self.kernels[shard].slots.get(socket.0 as usize).map(|slot| slot.state);
+        let end = match state {
+            Some(SlotState::Fresh) => None,
+            Some(SlotState::Open(end)) => Some(end),
+            _ => self.broken(format_args!("close of {socket:?} of shard {shard}, which is {state:?}")),
+        };
+        while let Some(&index) = self.kernels[shard].slots[socket.0 as usize].ops.last() {
+            let serial = self.kernels[shard].ops[index as usize].serial;
+            self.on_cancel(shard, OpKey { index, serial });
+        }
+        if let Some(end) = end {
+            self.hang_up(end, false);
+        }
+        let kernel = &mut self.kernels[shard];
+        kernel.slots[socket.0 as usize].state = SlotState::Free;
+        kernel.free.push(Reverse(socket.0));
+        self.post(shard, 0, Posted { completion: plain(token, Ok(0)), seen: Seen::Nothing });
+    }
+
+    /// Rings at another shard's door.
+    pub(super) fn ring_bell(&mut self, to: usize) {
+        if to < self.kernels.len() {
+            let lag = self.draw(self.weather.bell_lag);
+            self.kernels[to].bells_coming += 1;
+            self.after(lag, Event::Bell(to));
+        }
+    }
+
+    /// The one completion of an op that was over at once.
+    fn complete(&mut self, shard: usize, token: Token, result: Result<u32, Errno>, attached: Attached) {
+        // A receive that does not wait, and whatever else is over inside the submission, is seen there.
+        let completion = Completion { attached, ..plain(token, result) };
+        self.show(shard, Posted { completion, seen: Seen::Nothing });
+    }
+}
+
+fn plain(token: Token, result: Result<u32, Errno>) -> Completion {
+    Completion { token, result, more: false, attached: Attached::Nothing }
+}
