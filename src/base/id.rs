@@ -37,7 +37,8 @@ impl EventId {
         if text.is_empty() || text.len() > 20 || !text.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let number = text.iter().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
+        let number =
+            text.iter().try_fold(0u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))?;
         (number >= LEAST).then_some(Self(number))
     }
 }

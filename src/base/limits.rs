@@ -15,3 +15,42 @@ pub const TOPICS_MAX: usize = 1024;
 
 /// Longest chunk-size line of a chunked request body in bytes: sixteen hex digits and room for an extension nobody uses.
 pub const CHUNK_LINE_LEN_MAX: usize = 256;
+
+/// Deepest nesting of arrays in a reply of Redis: Pub/Sub needs 1, streams need 5; the decoder below us recurses.
+pub const RESP_DEPTH_MAX: usize = 8;
+
+/// Most elements in one reply of Redis, nested ones included: a thousand stream entries of thirty fields; decoded they
+/// take 2 MiB at most.
+pub const RESP_ELEMENTS_MAX: usize = 64 * 1024;
+
+/// Longest line of a reply (a status, an error) in bytes: Redis cuts what it quotes at 128 bytes.
+pub const RESP_LINE_LEN_MAX: usize = 4 * 1024;
+
+/// Longest bulk string in bytes that is skipped when it is over its limit: Redis ends at 512 MiB unless it was told
+/// otherwise; what announces more than eight times that is no Redis.
+pub const RESP_SKIPPED_LEN_MAX: u64 = 4 << 30;
+
+/// Room in a reply beside its one long bulk string, in bytes: headers and a channel name of any sane length.
+pub const RESP_EXTRA_LEN_MAX: usize = 64 * 1024;
+
+/// Most publishes that wait for their answer on one Redis link: at 100,000 a second these are 40 ms of silence. More
+/// would only hide that Redis does not keep up.
+pub const REDIS_PIPELINE_MAX: usize = 4 * 1024;
+
+/// Most bytes of publishes that wait to be sent on one Redis link: one largest publish request fits, its JSON framed
+/// anew. A single event may be larger, when nothing else waits.
+pub const REDIS_UNSENT_LEN_MAX: usize = 32 * 1024 * 1024;
+
+/// Longest request target in bytes: half a head, so that a client with too many topics is told that the address is too
+/// long (414) and not that some header is (431).
+pub const TARGET_LEN_MAX: usize = HEAD_LEN_MAX / 2;
+
+/// Most empty lines before a request: RFC 9112 §2.2 asks to forgive one, which old clients add after a body.
+pub const EMPTY_LINES_MAX: usize = 4;
+
+/// Longest trailer section of a chunked request body in bytes: nobody reads it, a checksum or two must pass.
+pub const TRAILER_LEN_MAX: usize = 4 * 1024;
+
+/// Most events in one publish request: some 250 bytes each fill the default body limit, and the answer that lists all
+/// their ids stays below 2 MiB.
+pub const PUBLISH_EVENTS_MAX: usize = 65_536;

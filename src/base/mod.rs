@@ -3,6 +3,9 @@
 //! Knows nothing of anything else in the house.
 
 pub mod id;
+pub mod levels;
 pub mod limits;
+pub mod log;
 pub mod region;
 pub mod time;
+pub mod wheel;

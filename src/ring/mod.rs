@@ -12,6 +12,8 @@
 //! - a [`Piece`] that a pending send names is not overwritten before that send's last completion;
 //! - what a [`Token`] of an ended op meant may be forgotten only with a completion whose `more` is false.
 
+pub mod uring;
+
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -264,7 +266,7 @@ pub trait Ring {
     /// Asks a pending send to end: it completes with what it had sent, or `ECANCELED`. Too late is no error.
     fn cancel_send(&mut self, flight: Flight);
 
-    /// Asks the accept, poll, recv, connect or peer under `token` to end; its last completion still comes.
+    /// Asks the accept, poll, recv or connect under `token` to end; its last completion still comes.
     fn cancel(&mut self, token: Token);
 
     /// Ends every op of the socket, then closes it and completes. The index may be handed out again before that

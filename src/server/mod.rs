@@ -1,1 +1,7 @@
-//! server
+//! The process: configuration, logs, and everything that needs files, signals or threads.
+//!
+//! Starts shards and knows what the operator wants; never touches a client's bytes.
+
+pub mod config;
+pub mod logs;
+pub mod run;

@@ -1,1 +1,10 @@
-//! wire
+//! Codecs: bytes in, words out, and the reverse.
+//!
+//! Nothing here knows a socket, a clock or a topic. What a peer may get wrong comes back as a value; no input panics.
+
+pub mod envelope;
+pub mod http1;
+pub mod json;
+pub mod resp;
+pub mod sse;
+pub mod target;
