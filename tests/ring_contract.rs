@@ -8,12 +8,16 @@
 mod contract;
 mod sim;
 
+use contract::real::Real;
 use contract::simulated::Simulated;
 use contract::{accepting, connecting, receiving, sending};
 
 /// One test per sentence and ring.
 macro_rules! on_both_rings {
     ($($floor:ident: $($sentence:ident)*;)*) => {
+        mod on_the_kernel {
+            $($(#[test] fn $sentence() { super::$floor::$sentence::<super::Real>(); })*)*
+        }
         mod in_the_simulation {
             $($(#[test] fn $sentence() { super::$floor::$sentence::<super::Simulated>(); })*)*
         }

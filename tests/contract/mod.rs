@@ -2,7 +2,7 @@
 
 pub mod accepting;
 pub mod connecting;
-//pub mod real;
+pub mod real;
 pub mod receiving;
 pub mod sending;
 pub mod simulated;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
-use plasma::ring::{Attached, Buffer, Completion, Listener, Piece, Ring, Socket, Token};
+use plasma::ring::{Attached, Buffer, Completion, Errno, Listener, Piece, Ring, Socket, Token};
 
 /// A ring in its world: the kernel with real clients, or the simulation with scripted ones.
 pub trait Harness: Sized {
@@ -22,7 +22,7 @@ pub trait Harness: Sized {
     /// A party outside, over TCP.
     type Client;
 
-    /// A ring with one listener, a table of `slots` and one region.
+    /// A ring with one listener, room for `slots` clients, and one region.
     fn new(slots: usize, region: Arc<Region>) -> Self;
     /// The ring.
     fn ring(&mut self) -> &mut Self::Ring;
@@ -74,17 +74,16 @@ pub const LISTENER: Listener = Listener(0);
 /// A harness and the completions that nobody has asked for yet.
 pub struct Stage<H: Harness> {
     pub world: H,
-    pub region: Arc<Region>,
     heard: Vec<Completion>,
     tokens: u32,
 }
 
 impl<H: Harness> Stage<H> {
-    /// A ring with a table of `slots`, and a megabyte of memory to send from.
+    /// A ring with room for `slots` clients, and a megabyte of memory to send from.
     pub fn new(slots: usize) -> Self {
         let bytes: Vec<u8> = (0..1 << 20).map(byte_at).collect();
         let region = Arc::new(Region::holding(&bytes).unwrap());
-        Self { world: H::new(slots, Arc::clone(&region)), region, heard: Vec::new(), tokens: 0 }
+        Self { world: H::new(slots, region), heard: Vec::new(), tokens: 0 }
     }
 
     /// The ring.
@@ -188,24 +187,32 @@ impl<H: Harness> Stage<H> {
 
     /// Fills the socket until nothing goes any more, and says how much went.
     pub fn stuff(&mut self, socket: Socket) -> usize {
-        let mut went = 0;
-        // A client's receive window opens step by step: full is what stays full for a while.
-        for _ in 0..3 {
-            loop {
-                let (token, all) = (self.token(), piece(0, 1 << 20));
-                let gather = self.ring().gather(&[all]);
-                self.ring().send_now(socket, gather, token);
-                self.submit();
-                match self.heard.iter().position(|heard| heard.token == token).map(|nth| self.heard.remove(nth)) {
-                    None => went += 1 << 20,
-                    Some(Completion { result: Ok(len), .. }) => went += len as usize,
-                    Some(Completion { result: Err(plasma::ring::Errno::AGAIN), .. }) => break,
-                    Some(other) => panic!("{other:?}"),
-                }
-            }
+        let (mut all, mut quiet) = (0, 0);
+        // Windows and send buffers open step by step: full is what stays full for a while.
+        while quiet < 5 {
+            let went = self.stuff_once(socket);
+            quiet = if went == 0 { quiet + 1 } else { 0 };
+            all += went;
             self.world.settle();
         }
-        went
+        all
+    }
+
+    /// Sends until `EAGAIN`.
+    fn stuff_once(&mut self, socket: Socket) -> usize {
+        let mut went = 0;
+        loop {
+            let (token, all) = (self.token(), piece(0, 1 << 20));
+            let gather = self.ring().gather(&[all]);
+            self.ring().send_now(socket, gather, token);
+            self.submit();
+            match self.heard.iter().position(|heard| heard.token == token).map(|nth| self.heard.remove(nth).result) {
+                None => went += 1 << 20,
+                Some(Ok(len)) => went += len as usize,
+                Some(Err(Errno::AGAIN)) => return went,
+                Some(Err(error)) => panic!("{error}"),
+            }
+        }
     }
 }
 

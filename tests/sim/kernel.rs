@@ -144,7 +144,8 @@ pub enum Sleep {
 /// One ring's kernel side.
 pub struct Kernel {
     pub slots: Vec<Slot>,
-    pub free: BinaryHeap<Reverse<u32>>,
+    /// Free places for accepted connections, and for those we open.
+    pub free: [BinaryHeap<Reverse<u32>>; 2],
     pub ops: Slab<Op>,
     pub serial: u32,
     pub posted: VecDeque<Posted>,
@@ -268,10 +269,10 @@ impl Core {
         }
     }
 
-    /// Takes a slot, lowest number first.
+    /// Takes a slot, lowest number first: one that was just freed is the likeliest.
     pub(super) fn take_slot(&mut self, shard: usize, state: SlotState) -> Option<u32> {
         let kernel = &mut self.kernels[shard];
-        let Reverse(index) = kernel.free.pop()?;
+        let Reverse(index) = kernel.free[usize::from(state == SlotState::Fresh)].pop()?;
         let slot = &mut kernel.slots[index as usize];
         debug_assert!(slot.state == SlotState::Free && slot.ops.is_empty());
         *slot = Slot { state, holder: slot.holder + 1, ops: std::mem::take(&mut slot.ops), ..Slot::default() };

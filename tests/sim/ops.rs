@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
+use plasma::ring::uring::OUTGOING;
 use plasma::ring::{Attached, Buffer, Completion, Errno, GATHER_MAX, Part, Piece, Socket, Token};
 
 use super::core::{Core, Event};
@@ -400,7 +401,8 @@ impl Core {
 
     /// Asks the ops under `token` to end.
     pub(super) fn cancel(&mut self, shard: usize, token: Token) {
-        let cancellable = |what: &What| !matches!(what, What::Send(_) | What::Release { .. } | What::Resolve { .. });
+        let cancellable =
+            |what: &What| matches!(what, What::Accept { .. } | What::Poll | What::Recv | What::Connect);
         let ops = self.kernels[shard].ops.iter();
         let hit = ops.filter(|(_, op)| op.token == token && cancellable(&op.what));
         let keys: Vec<OpKey> = hit.map(|(index, op)| OpKey { index: index as u32, serial: op.serial }).collect();
@@ -449,7 +451,7 @@ impl Core {
         }
         let kernel = &mut self.kernels[shard];
         kernel.slots[socket.0 as usize].state = SlotState::Free;
-        kernel.free.push(Reverse(socket.0));
+        kernel.free[usize::from(socket.0 < OUTGOING)].push(Reverse(socket.0));
         self.post(shard, 0, Posted { completion: plain(token, Ok(0)), seen: Seen::Nothing });
     }
 

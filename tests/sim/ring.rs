@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
+use plasma::ring::uring::OUTGOING;
 use plasma::ring::{
     Buffer, Completion, Errno, Flight, GATHER_MAX, Gather, Gathered, Listener, Part, Piece, Ring, Socket, Token,
 };
@@ -26,7 +27,7 @@ pub struct RingSpec {
     pub listeners: Vec<SocketAddr>,
     /// Memory that pieces name.
     pub regions: Vec<Arc<Region>>,
-    /// Size of the table of sockets.
+    /// How many accepted connections fit in the table of sockets; [`OUTGOING`] more for those it opens itself.
     pub slots: usize,
 }
 
@@ -64,10 +65,11 @@ impl SimRing {
     pub(super) fn new(core: &Rc<RefCell<Core>>, spec: RingSpec) -> Self {
         let mut world = core.borrow_mut();
         let shard = world.kernels.len();
+        let slots = OUTGOING + spec.slots as u32;
         let (count, len) = (world.weather.recv_buffers, world.weather.recv_len);
         world.kernels.push(Kernel {
-            slots: (0..spec.slots).map(|_| Slot::default()).collect(),
-            free: (0..spec.slots as u32).map(Reverse).collect(),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            free: [(OUTGOING..slots).map(Reverse).collect(), (0..OUTGOING).map(Reverse).collect()],
             ops: Slab::new(),
             serial: 0,
             posted: VecDeque::new(),
