@@ -49,7 +49,8 @@ on_both_rings! {
         a_pending_send_ends_when_the_client_reads
         a_cancelled_send_says_what_went
         a_reset_is_an_error_of_the_next_sends
-        a_zero_copy_send_completes_twice;
+        a_zero_copy_send_completes_twice
+        a_stalled_reader_holds_zero_copied_memory_even_after_the_close;
     connecting:
         a_connection_is_made_and_carries_bytes
         nobody_there_is_an_error

@@ -61,7 +61,6 @@ pub struct Sending {
     pub parts: Vec<Part>,
     pub flight: u32,
     pub zero_copy: bool,
-    pub sent: usize,
     pub len: usize,
     /// The shared bytes as they were when the send was queued: they must still be the same when it ends.
     pub copy: Vec<u8>,
@@ -348,7 +347,7 @@ impl Sending {
                 copy.extend_from_slice(bytes_of(part, regions));
             }
         }
-        Self { parts, flight, zero_copy, sent: 0, len, copy }
+        Self { parts, flight, zero_copy, len, copy }
     }
 
     /// Whether the shared bytes are still what they were.
@@ -361,15 +360,9 @@ impl Sending {
         })
     }
 
-    /// What has not been sent.
-    pub fn rest<'a>(&'a self, regions: &'a [Arc<Region>]) -> impl Iterator<Item = &'a [u8]> {
-        let mut skip = self.sent;
-        self.parts.iter().filter_map(move |part| {
-            let bytes = bytes_of(part, regions);
-            let skipped = skip.min(bytes.len());
-            skip -= skipped;
-            (skipped < bytes.len()).then(|| &bytes[skipped..])
-        })
+    /// Its bytes as they are now.
+    pub fn bytes<'a>(&'a self, regions: &'a [Arc<Region>]) -> impl Iterator<Item = &'a [u8]> {
+        self.parts.iter().map(|part| bytes_of(part, regions))
     }
 }
 

@@ -169,37 +169,21 @@ impl Core {
         self.attempt(shard, key);
     }
 
-    /// A pending send goes on.
-    fn send_on(&mut self, shard: usize, key: OpKey) {
-        let op = &mut self.kernels[shard].ops[key.index as usize];
-        let slot = op.slot.expect("a send belongs to a socket");
-        let What::Send(mut sending) = std::mem::replace(&mut op.what, What::Poll) else { unreachable!("a send") };
-        let SlotState::Open(end) = self.kernels[shard].slots[slot as usize].state else { unreachable!("an open socket") };
+    /// A pending send tries. Any bytes that go end it, as without `MSG_WAITALL`; what did not go is the shard's again.
+    fn send_on(&mut self, shard: usize, key: OpKey, end: End) {
+        if self.dice.one_in(self.weather.no_buffers) {
+            return self.send_ends(shard, key, Err(Errno::NOBUFS));
+        }
         let regions = Rc::clone(&self.kernels[shard].regions);
-        let rest = sending.len - sending.sent;
+        let op = &mut self.kernels[shard].ops[key.index as usize];
+        // Taken out while the network is written to; nothing looks at the op meanwhile.
+        let What::Send(sending) = std::mem::replace(&mut op.what, What::Poll) else { unreachable!("a send") };
         let short = self.dice.one_in(self.weather.short_send);
-        let limit = if short { self.dice.spread(1, rest as u64) as usize } else { rest };
-        let moved = if self.dice.one_in(self.weather.no_buffers) {
-            Err(Errno::NOBUFS)
-        } else {
-            self.write(end, limit, sending.rest(&regions))
-        };
-        self.check_memory(shard, &sending);
-        sending.sent += moved.unwrap_or(0);
-        let done = match moved {
-            _ if sending.sent == sending.len => Some(Ok(sending.sent)),
-            Ok(_) if short && self.dice.coin() => Some(Ok(sending.sent)),
-            Ok(_) => None,
-            Err(Errno::AGAIN) => None,
-            // What went is told; the error shows up again in the next send.
-            Err(_) if sending.sent > 0 => Some(Ok(sending.sent)),
-            Err(error) => Some(Err(error)),
-        };
+        let limit = if short { self.dice.spread(1, sending.len as u64) as usize } else { sending.len };
+        let moved = self.write(end, limit, sending.bytes(&regions));
         self.kernels[shard].ops[key.index as usize].what = What::Send(sending);
-        match done {
-            Some(result) => self.send_ends(shard, key, result.map(|len| len as u32)),
-            None if short && moved.is_ok() => self.stir(shard, key),
-            None => {}
+        if moved != Err(Errno::AGAIN) {
+            self.send_ends(shard, key, moved.map(|len| len as u32));
         }
     }
 
@@ -235,14 +219,12 @@ impl Core {
         self.after(delay, Event::Attempt(shard, key));
     }
 
-    /// Lets go of the memory of a zero-copy send once most of it is through.
+    /// Lets go of the memory of a zero-copy send once most of it is through: a reader who does not read holds it, even
+    /// when the socket has been closed since.
     fn release(&mut self, shard: usize, key: OpKey) {
-        let copied = self.dice.one_in(self.weather.zero_copy_copied);
         let op = &mut self.kernels[shard].ops[key.index as usize];
         let What::Release { sending, end, pause } = &mut op.what else { unreachable!("a release") };
-        let conn = &self.conns[end.conn as usize];
-        let gone = conn.sides[end.side as usize].holder == Holder::Closed;
-        if !copied && !gone && !conn.pipes[end.side as usize].mostly_through() {
+        if !self.conns[end.conn as usize].pipes[end.side as usize].mostly_through() {
             *pause = (*pause * 2).min(SECONDS);
             let pause = *pause;
             op.stirred = true;
@@ -252,6 +234,7 @@ impl Core {
         let What::Release { sending, .. } = &self.kernels[shard].ops[key.index as usize].what else { unreachable!() };
         self.check_memory(shard, sending);
         self.kernels[shard].flights[flight as usize] = FlightState::Over;
+        let copied = self.dice.one_in(self.weather.zero_copy_copied);
         self.end_op(shard, key, Ok(0), Attached::Released { copied }, Seen::Released(flight));
     }
 
@@ -370,7 +353,7 @@ impl Core {
                 };
                 self.end_op(shard, key, result, attached, Seen::Nothing);
             }
-            (What::Send(_), Some(_)) => self.send_on(shard, key),
+            (What::Send(_), Some(end)) => self.send_on(shard, key, end),
             (What::Release { .. }, _) => self.release(shard, key),
             (what, None) => unreachable!("{what:?} without a connection"),
         }
@@ -422,10 +405,7 @@ impl Core {
     pub(super) fn on_cancel(&mut self, shard: usize, key: OpKey) {
         let Some(op) = self.op(shard, key) else { return };
         match &op.what {
-            What::Send(sending) => {
-                let result = if sending.sent > 0 { Ok(sending.sent as u32) } else { Err(Errno::CANCELED) };
-                self.send_ends(shard, key, result);
-            }
+            What::Send(_) => self.send_ends(shard, key, Err(Errno::CANCELED)),
             What::Release { .. } => {}
             What::Accept { .. } => self.accept_ends(shard, key, Err(Errno::CANCELED), Seen::Nothing),
             What::Poll | What::Recv | What::Connect | What::Peer | What::Resolve { .. } => {
