@@ -1,1 +1,3 @@
 //! shard
+
+pub mod feed;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Level, stamp};
 
-/// Longest string of one field in bytes: clients choose some of them, and a queue of lines must stay small. A longer one
-/// ends in `…`.
+/// Longest string of one field in bytes: clients choose some of them, and a queue of lines must stay small. A longer
+/// one ends in `…`.
 const TEXT_LEN_MAX: usize = 1_024;
 
 /// Bytes reserved for a line: most fit, so a line is one allocation.

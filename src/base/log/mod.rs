@@ -1,9 +1,10 @@
 //! Two logs of JSON lines, the error log and the access log, behind one handle that never blocks.
 //!
-//! Whoever logs formats its line at once, and only when somebody wants it; the finished line goes through a bounded queue
-//! to whoever holds [`Lines`]. What does not fit is counted, and the count becomes a line of its own.
+//! Whoever logs formats its line at once, and only when somebody wants it; the finished line goes through a bounded
+//! queue to whoever holds [`Lines`]. What does not fit is counted, and the count becomes a line of its own.
 //!
-//! Never opens a file, never reads a clock of its own choice, never sees a password or a payload: callers keep them out.
+//! Never opens a file, never reads a clock of its own choice, never sees a password or a payload: callers keep them
+//! out.
 
 pub mod access;
 mod fields;
@@ -22,8 +23,8 @@ pub use fields::Fields;
 pub use level::Level;
 use repeats::Repeats;
 
-/// Lines that may wait for the writer: some seconds of a busy server, and at a few hundred bytes each no more than a few
-/// MiB while a disk hangs.
+/// Lines that may wait for the writer: some seconds of a busy server, and at a few hundred bytes each no more than a
+/// few MiB while a disk hangs.
 const QUEUE_MAX: usize = 8_192;
 
 /// Lines with one message that one handle lets through per second: enough to see what happens, too few to matter.
@@ -110,7 +111,7 @@ impl Log {
             return;
         }
         let now = (self.shared.clock)();
-        self.tell_repeats(now);
+        self.tell_repeats(now, false);
         if self.repeats.borrow_mut().admit(msg, level, now) {
             self.send(Target::Error, level, msg, now, fields);
         }
@@ -135,10 +136,10 @@ impl Log {
         }
     }
 
-    /// Reports the repeats that were held back in seconds gone by. Every line does so too; a thread that may fall silent
-    /// after a flood calls this now and then.
+    /// Reports the repeats that were held back in seconds gone by. Every line does so too; a thread that may fall
+    /// silent after a flood calls this now and then.
     pub fn tick(&self) {
-        self.tell_repeats((self.shared.clock)());
+        self.tell_repeats((self.shared.clock)(), false);
     }
 
     /// Lines that found the queue full and were not yet reported.
@@ -146,8 +147,8 @@ impl Log {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Has the writer write all that is queued and end, and waits for that no longer than `bound`. False when it did not
-    /// get there in time. Lines after it are dropped.
+    /// Has the writer write all that is queued and end, and waits for that no longer than `bound`. False when it did
+    /// not get there in time. Lines after it are dropped.
     pub fn close(&self, bound: Duration) -> bool {
         let until = Instant::now() + bound;
         let (done, wait) = mpsc::channel();
@@ -163,8 +164,9 @@ impl Log {
         wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
     }
 
-    fn tell_repeats(&self, now: u64) {
-        while let Some((msg, level, count)) = self.repeats.borrow_mut().take_held(now) {
+    /// With `all`, those of the current second too.
+    fn tell_repeats(&self, now: u64, all: bool) {
+        while let Some((msg, level, count)) = self.repeats.borrow_mut().take_held(now, all) {
             self.send(Target::Error, level, "message repeated", now, |fields| {
                 fields.str("of", msg);
                 fields.uint("count", count);
@@ -182,7 +184,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.tell_repeats(u64::MAX);
+        self.tell_repeats((self.shared.clock)(), true);
     }
 }
 

@@ -39,10 +39,10 @@ impl Repeats {
         false
     }
 
-    /// A message that was held back in an earlier second, and how often.
-    pub fn take_held(&mut self, now: u64) -> Option<(&'static str, Level, u64)> {
+    /// A message that was held back, and how often: in an earlier second, or in `any`.
+    pub fn take_held(&mut self, now: u64, any: bool) -> Option<(&'static str, Level, u64)> {
         let second = now / SECOND;
-        let seen = self.seen.iter_mut().find(|seen| seen.held > 0 && seen.second != second)?;
+        let seen = self.seen.iter_mut().find(|seen| seen.held > 0 && (any || seen.second != second))?;
         Some((seen.msg, seen.level, std::mem::take(&mut seen.held)))
     }
 }
@@ -56,10 +56,10 @@ mod tests {
         let mut repeats = Repeats::default();
         let admitted = (0..1_000).filter(|_| repeats.admit("bad message", Level::Warn, 5 * SECOND)).count();
         assert_eq!(admitted, 10);
-        assert_eq!(repeats.take_held(5 * SECOND), None, "the second is not over");
+        assert_eq!(repeats.take_held(5 * SECOND, false), None, "the second is not over");
         assert!(repeats.admit("another", Level::Warn, 5 * SECOND), "messages are limited one by one");
-        assert_eq!(repeats.take_held(6 * SECOND), Some(("bad message", Level::Warn, 990)));
-        assert_eq!(repeats.take_held(6 * SECOND), None);
+        assert_eq!(repeats.take_held(6 * SECOND, false), Some(("bad message", Level::Warn, 990)));
+        assert_eq!(repeats.take_held(6 * SECOND, false), None);
         assert!(repeats.admit("bad message", Level::Warn, 6 * SECOND));
     }
 }

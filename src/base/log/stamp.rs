@@ -22,15 +22,16 @@ pub fn rfc3339_nano(unix_nanos: u64) -> String {
     text
 }
 
-/// Year, month and day of a day counted from 1970. Works on years that begin in March, so that the day a leap year adds is
-/// their last, in cycles of 400 years, which all have the same number of days.
+/// Year, month and day of a day counted from 1970. Works on years that begin in March, so that the day a leap year adds
+/// is their last, in cycles of 400 years, which all have the same number of days.
 fn civil(unix_day: u64) -> (u64, u64, u64) {
     /// Days from 1 March of year 0 to 1970.
     const DAYS_TO_1970: u64 = 719_468;
     const CYCLE_DAYS: u64 = 146_097;
     let day = unix_day + DAYS_TO_1970;
     let (cycle, day) = (day / CYCLE_DAYS, day % CYCLE_DAYS);
-    // Take out the leap days, so that years have 365: one per 4 years, but for centuries, but for the last of the cycle.
+    // Take out the leap days, so that years have 365: one per 4 years, but for centuries, but for the last of the
+    // cycle.
     let year = (day - day / 1_460 + day / 36_524 - day / (CYCLE_DAYS - 1)) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     // Months from March have 31, 30, 31, 30, 31 days, twice and a bit: 153 days in five months.

@@ -1,7 +1,9 @@
-//! What the operator wants: environment variables, overridden by flags, made into one typed value before anything opens.
+//! What the operator wants: environment variables, overridden by flags, made into one typed value before anything
+//! opens.
 //!
-//! Everything that may be set is one row of `table`; parsing, `--help`, the reference and `--print-config` all come from
-//! there. First `said` finds out what was said and where, then the rows say what it means, then `rules` looks at the whole.
+//! Everything that may be set is one row of `table`; parsing, `--help`, the reference and `--print-config` all come
+//! from there. First `said` finds out what was said and where, then the rows say what it means, then `rules` looks at
+//! the whole.
 //!
 //! Never opens a file or a socket and never prints: what it is given goes in, a [`Config`], a text or errors come out.
 

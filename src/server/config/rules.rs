@@ -24,15 +24,15 @@ fn contradictions(config: &Config) -> Vec<ConfigError> {
     let mut errors = Vec::new();
     if let (Some(cert), Some(key)) = (&config.tls.cert_file, &config.tls.key_file) {
         errors.push(ConfigError::new(format!(
-            "PLASMA_TLS_CERT_FILE={cert:?} with PLASMA_TLS_KEY_FILE={key:?}: not supported yet; allowed is none or one of \
-             the two, which leaves the ports plain"
+            "PLASMA_TLS_CERT_FILE={cert:?} with PLASMA_TLS_KEY_FILE={key:?}: not supported yet; allowed is none or \
+             one of the two, which leaves the ports plain"
         )));
     }
     let least = config.event_max_bytes.saturating_mul(EVENTS_HELD_MIN);
     if config.history_bytes < least {
         errors.push(ConfigError::new(format!(
-            "PLASMA_HISTORY_BYTES={:?}: too small for PLASMA_EVENT_MAX_BYTES={:?}; allowed is at least {EVENTS_HELD_MIN} \
-             times that, {}",
+            "PLASMA_HISTORY_BYTES={:?}: too small for PLASMA_EVENT_MAX_BYTES={:?}; allowed is at least \
+             {EVENTS_HELD_MIN} times that, {}",
             show_bytes(config.history_bytes as u64),
             show_bytes(config.event_max_bytes as u64),
             show_bytes(least as u64)

@@ -1,4 +1,5 @@
-//! What was said, and where: the environment and the command line against the table, before anything is given a meaning.
+//! What was said, and where: the environment and the command line against the table, before anything is given a
+//! meaning.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -119,8 +119,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_SUBSCRIBER_TYPE")],
         Kind::Choice("memory|redis|mock"),
         Text("memory"),
-        "Where events come from: memory takes what is published over HTTP, redis subscribes to channels of a Redis, mock \
-         makes events up.",
+        "Where events come from: memory takes what is published over HTTP, redis subscribes to channels of a Redis, \
+         mock makes events up.",
         |c, v| {
             let known = [("memory", Upstream::Memory), ("redis", Upstream::Redis), ("mock", Upstream::Mock)];
             let read = value::choice_or_later(v, &known, &["redis-stream"]);
@@ -154,7 +154,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_HISTORY_BYTES")],
         Kind::Bytes,
         Text("64MiB"),
-        "Bytes of the event log, from which clients that were away or are late catch up. At least 8 times the largest event.",
+        "Bytes of the event log, from which clients that were away or are late catch up. At least 8 times the \
+         largest event.",
         |c, v| put(&mut c.history_bytes, value::bytes(v, MIB..=64 * GIB)),
     ),
     row(
@@ -310,7 +311,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_SLOW_CONSUMER")],
         Kind::Choice("gap|close"),
         Text("gap"),
-        "What becomes of an SSE client so slow that the event log lapped it: it is told what it lost, or its stream ends.",
+        "What becomes of an SSE client so slow that the event log lapped it: it is told what it lost, or its \
+         stream ends.",
         |c, v| {
             let known = [("gap", SlowConsumer::Gap), ("close", SlowConsumer::Close)];
             put(&mut c.slow_consumer, value::choice(v, &known))
@@ -345,7 +347,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_SHARDS")],
         Kind::Int,
         Cpus,
-        "Threads that serve, each with its own io_uring. More of them hold more connections where RLIMIT_NOFILE is low.",
+        "Threads that serve, each with its own io_uring. More of them hold more connections where RLIMIT_NOFILE is \
+         low.",
         |c, v| put(&mut c.shards, value::small(v, 1..=1_024)),
     ),
     row(
@@ -454,7 +457,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_METRICS_LOG_FLAG")],
         Kind::Int,
         Text("4"),
-        "Bits of its time stamp: 1 date, 2 time, 4 microseconds, 8 and 16 source file, 32 UTC, 64 prefix before the message.",
+        "Bits of its time stamp: 1 date, 2 time, 4 microseconds, 8 and 16 source file, 32 UTC, 64 prefix before the \
+         message.",
         |c, v| put(&mut c.metrics.log.flag, value::small(v, 0..=127)),
     ),
     row(

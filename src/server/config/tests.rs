@@ -272,7 +272,8 @@ fn the_edges_of_every_bound_hold() {
     let got = error(&[("PLASMA_HISTORY_BYTES", "1MiB")]);
     assert_eq!(
         got,
-        "PLASMA_HISTORY_BYTES=\"1MiB\": too small for PLASMA_EVENT_MAX_BYTES=\"1MiB\"; allowed is at least 8 times that, 8MiB"
+        "PLASMA_HISTORY_BYTES=\"1MiB\": too small for PLASMA_EVENT_MAX_BYTES=\"1MiB\"; allowed is at least 8 \
+         times that, 8MiB"
     );
     run(&[], &[("PLASMA_HISTORY_BYTES", "1MiB"), ("PLASMA_EVENT_MAX_BYTES", "128KiB")]);
 }
@@ -306,10 +307,14 @@ fn flags_override_variables_in_all_their_forms() {
 
 #[test]
 fn an_unknown_variable_is_warned_about_with_the_nearest_name() {
-    let config = run(&[], &[("PLASMA_HEARTBEAT", "1s"), ("PLASMA_SUBSCRIBER_REDIS_CHANEL", "p"), ("OTHER", "x")]);
+    let config = run(
+        &[],
+        &[("PLASMA_HEARTBEAT", "1s"), ("PLASMA_GRPC", "1"), ("PLASMA_SUBSCRIBER_REDIS_CHANEL", "p"), ("OTHER", "x")],
+    );
     assert_eq!(
         config.warnings,
         [
+            "PLASMA_GRPC is not a setting; did you mean PLASMA_GRPC_PORT?",
             "PLASMA_HEARTBEAT is not a setting; did you mean PLASMA_SSE_HEARTBEAT?",
             "PLASMA_SUBSCRIBER_REDIS_CHANEL is not a setting; did you mean PLASMA_SUBSCRIBER_REDIS_CHANNELS?",
         ]

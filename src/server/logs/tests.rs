@@ -1,3 +1,5 @@
+//! Logs on real files, full disks and pipes that nobody reads.
+
 use std::path::PathBuf;
 
 use super::*;

@@ -10,6 +10,8 @@ pub struct Answer {
     status: u16,
     fields: Vec<(&'static str, Cow<'static, str>)>,
     body: Cow<'static, [u8]>,
+    /// Whether there is a `Content-Length`.
+    is_counted: bool,
 }
 
 /// What the request has to say about the form of its answer.
@@ -40,7 +42,7 @@ impl Manner {
 impl Answer {
     /// An answer without fields and body.
     pub fn new(status: u16) -> Self {
-        Self { status, fields: Vec::new(), body: Cow::Borrowed(b"") }
+        Self { status, fields: Vec::new(), body: Cow::Borrowed(b""), is_counted: true }
     }
 
     /// A plain text for people, which no browser may take for anything else.
@@ -66,6 +68,13 @@ impl Answer {
     pub fn with_body(mut self, content_type: &'static str, body: impl Into<Cow<'static, [u8]>>) -> Self {
         self.fields.push(("Content-Type", content_type.into()));
         self.body = body.into();
+        self
+    }
+
+    /// The same answer without a length: to a `HEAD` request for a stream, whose length nobody knows.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self.is_counted = false;
         self
     }
 
@@ -97,7 +106,7 @@ impl Answer {
             write_field(name, value.as_bytes(), out);
         }
         // RFC 9110 §8.6: neither a 1xx nor a 204 has a length.
-        if self.status >= 200 && self.status != 204 {
+        if self.is_counted && self.status >= 200 && self.status != 204 {
             write_field("Content-Length", itoa::Buffer::new().format(self.body.len()).as_bytes(), out);
         }
         write_field("Date", date, out);
@@ -126,8 +135,24 @@ impl From<Refusal> for Answer {
     }
 }
 
+/// Appends the head of a `200` whose body ends when the connection does.
+pub fn write_stream_head(
+    version_minor: u8,
+    fields: &[(&'static str, Cow<'_, str>)],
+    date: &[u8; 29],
+    out: &mut Vec<u8>,
+) {
+    write_status_line(version_minor, 200, out);
+    for (name, value) in fields {
+        write_field(name, value.as_bytes(), out);
+    }
+    write_field("Date", date, out);
+    write_field("Connection", b"close", out);
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `HTTP/1.1 200 OK`, with the client's own minor version: HTTP/1.0 tools read on until close when they see it.
-pub(crate) fn write_status_line(version_minor: u8, status: u16, out: &mut Vec<u8>) {
+fn write_status_line(version_minor: u8, status: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(if version_minor == 0 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
     out.push(b' ');
@@ -136,7 +161,7 @@ pub(crate) fn write_status_line(version_minor: u8, status: u16, out: &mut Vec<u8
 }
 
 /// One field line. Bytes that would end the line become blanks: a value may come from a setting or from a peer.
-pub(crate) fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
     out.extend(value.iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }));

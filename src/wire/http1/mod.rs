@@ -8,7 +8,7 @@ mod body;
 mod date;
 mod head;
 
-pub use answer::{Answer, Manner, reason_phrase};
+pub use answer::{Answer, Manner, reason_phrase, write_stream_head};
 pub use body::{Body, BodyLength, Progress};
 pub use date::http_date;
 pub use head::{Head, Method, is_h2_preface, parse_head};

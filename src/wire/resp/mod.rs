@@ -2,7 +2,7 @@
 //!
 //! [`Decoder`] takes bytes as they were received and hands out [`Reply`]s that borrow them. What decodes is the crate
 //! `redis-protocol`, by ranges, so that nothing is copied; but it starts each attempt at the first byte of a reply, and
-//! recurses without a bound. So it is only shown replies that a [scanner](scan) of our own found to be whole, shallow
+//! recurses without a bound. So it is only shown replies that a scanner (`scan`) of our own found to be whole, shallow
 //! and within limits; the scanner goes on where it stopped, and each byte is looked at once however the stream was cut.
 //!
 //! Only the incomplete last reply of a receive is carried over, never more than [`Limits`] allow. A bulk string that is

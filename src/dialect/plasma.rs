@@ -1,0 +1,231 @@
+//! The original Plasma: topics in a query on any path, events as JSON in `data:` lines.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::{Policy, Route};
+use crate::base::id::EventId;
+use crate::base::limits::{TOPIC_LEN_MAX, TOPICS_MAX};
+use crate::wire::http1::{Answer, Head, Method, write_stream_head};
+use crate::wire::{json, sse, target};
+
+/// What a quiet stream says, and what an event of the type `heartbeat` becomes. The blank is the original's.
+pub const HEARTBEAT: &[u8] = b":heartbeat \n\n";
+
+/// Fields of every event stream. nginx would keep events until its buffer is full if the last one did not forbid it.
+const STREAM_FIELDS: [(&str, &str); 3] = [
+    ("Cache-Control", "no-cache, no-store, no-transform"),
+    ("Content-Type", "text/event-stream"),
+    ("X-Accel-Buffering", "no"),
+];
+
+/// What a client wants to hear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// Topics without duplicates, in the order in which they were named. The empty topic is one like any other.
+    pub topics: Vec<Vec<u8>>,
+    /// Where to begin.
+    pub resume: Resume,
+}
+
+/// Where a stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// With what happens from now on.
+    Live,
+    /// With what followed this event.
+    After(EventId),
+}
+
+/// The route of a request that accepts an event stream.
+pub(super) fn subscribe(head: &Head<'_>, policy: &Policy) -> Route {
+    let topics = match topics(head.query(), policy) {
+        Ok(topics) => topics,
+        Err(answer) => return Route::Answer(answer),
+    };
+    if head.method() == Method::Head {
+        let answer = STREAM_FIELDS.iter().fold(Answer::new(200), |answer, (name, value)| answer.with(name, *value));
+        return Route::Answer(answer.uncounted());
+    }
+    Route::Subscribe(Subscription { topics, resume: resume(head) })
+}
+
+/// The topics that a query lists: the first value of its event query, split at commas.
+fn topics(query: &str, policy: &Policy) -> Result<Vec<Vec<u8>>, Answer> {
+    let Some(list) = target::first_value(query, policy.event_query.as_bytes()) else {
+        return Err(Answer::text(400, "specify event queries\n"));
+    };
+    if list.is_empty() {
+        return Err(Answer::text(400, "event query can't be empty\n"));
+    }
+    let (mut topics, mut seen) = (Vec::new(), HashSet::new());
+    for topic in list.split(|byte| *byte == b',') {
+        if topic.len() > TOPIC_LEN_MAX {
+            return Err(Answer::text(400, format!("a topic is longer than {TOPIC_LEN_MAX} bytes\n")));
+        }
+        if !seen.insert(topic) {
+            continue;
+        }
+        if topics.len() == TOPICS_MAX {
+            return Err(Answer::text(400, format!("more than {TOPICS_MAX} topics in one subscription\n")));
+        }
+        topics.push(topic.to_vec());
+    }
+    Ok(topics)
+}
+
+/// Where a client left off. The first place that says anything decides: a value there that is no id of ours means live,
+/// even if a later place has one, for it is the newest thing that the client knows.
+fn resume(head: &Head<'_>) -> Resume {
+    let fields = ["last-event-id", "http_last_event_id"].into_iter().map(|name| head.field(name).map(Cow::Borrowed));
+    let queries = ["lastEventId", "last_event_id"].into_iter();
+    let queries = queries.map(|name| target::first_value(head.query(), name.as_bytes()));
+    let said = fields.chain(queries).flatten().find(|value| !value.is_empty());
+    said.and_then(|value| EventId::parse(&value)).map_or(Resume::Live, Resume::After)
+}
+
+/// Fields of an event stream's head, but for those of the connection.
+pub fn stream_fields(policy: &Policy) -> Vec<(&'static str, Cow<'_, str>)> {
+    policy.cors_fields().chain(STREAM_FIELDS.map(|(name, value)| (name, Cow::Borrowed(value)))).collect()
+}
+
+/// Appends what a stream begins with, sent at once so that the client knows it is connected.
+pub fn write_opening(policy: &Policy, out: &mut Vec<u8>) {
+    sse::retry(policy.retry_millis, out);
+    sse::comment(b"ok", out);
+    sse::end(out);
+}
+
+/// Everything that an HTTP/1 event stream begins with: its head and its opening.
+pub fn stream_head(policy: &Policy, version_minor: u8, date: &[u8; 29]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(384);
+    write_stream_head(version_minor, &stream_fields(policy), date, &mut out);
+    write_opening(policy, &mut out);
+    out
+}
+
+/// Appends the frame of an event; `data` is its JSON text as it was published.
+pub fn frame(kind: &str, data: Option<&str>, id: EventId, out: &mut Vec<u8>) {
+    if kind == "heartbeat" {
+        return out.extend_from_slice(HEARTBEAT);
+    }
+    sse::id(id, out);
+    // The JSON has no line breaks, so it is one line as it stands.
+    out.extend_from_slice(b"data: ");
+    redis_json(kind, data, out);
+    out.push(b'\n');
+    sse::end(out);
+}
+
+/// Appends an event as JSON: what is in its frame, and what is published to Redis.
+pub fn redis_json(kind: &str, data: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"meta\":{\"type\":");
+    json::write_string(kind, out);
+    out.extend_from_slice(b"},\"data\":");
+    match data {
+        Some(data) => json::compact(data, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::envelope;
+    use crate::wire::sse::reader::read;
+
+    /// The frame of what a publisher sent.
+    fn framed(published: impl AsRef<[u8]>) -> String {
+        let envelope = envelope::parse(published.as_ref()).unwrap();
+        let mut out = Vec::new();
+        frame(&envelope.kind, envelope.data.as_deref(), EventId::from_raw(7), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn data_line(json: &str) -> String {
+        format!("id: 7\ndata: {json}\n\n")
+    }
+
+    #[test]
+    fn case_12_data_is_compact_and_html_safe() {
+        assert_eq!(
+            framed(r#"{"meta":{"type":"a"},"data":{"x": "<b>&", "y" : [1, 2.50,1e3]} }"#),
+            data_line(r#"{"meta":{"type":"a"},"data":{"x":"\u003cb\u003e\u0026","y":[1,2.50,1e3]}}"#)
+        );
+    }
+
+    #[test]
+    fn case_13_line_separators_are_escaped() {
+        assert_eq!(
+            framed("{\"meta\":{\"type\":\"\u{2029}\"},\"data\":\"\u{2028}\"}"),
+            data_line(r#"{"meta":{"type":"\u2029"},"data":"\u2028"}"#)
+        );
+    }
+
+    #[test]
+    fn cases_14_to_17_data_may_be_absent_null_text_or_pretty() {
+        assert_eq!(framed(r#"{"meta":{"type":"a"}}"#), data_line(r#"{"meta":{"type":"a"},"data":null}"#));
+        assert_eq!(framed(r#"{"meta":{"type":"a"},"data":null}"#), data_line(r#"{"meta":{"type":"a"},"data":null}"#));
+        assert_eq!(framed(r#"{"meta":{"type":"a"},"data":"str"}"#), data_line(r#"{"meta":{"type":"a"},"data":"str"}"#));
+        assert_eq!(
+            framed("{\n\"meta\":{\"type\":\"a\"},\r\n\t\"data\": [\n1\r\n]\n}"),
+            data_line(r#"{"meta":{"type":"a"},"data":[1]}"#)
+        );
+    }
+
+    #[test]
+    fn case_23_null_is_an_event_of_the_empty_type() {
+        assert_eq!(framed("null"), data_line(r#"{"meta":{"type":""},"data":null}"#));
+        assert_eq!(framed("{}"), data_line(r#"{"meta":{"type":""},"data":null}"#));
+    }
+
+    #[test]
+    fn case_30_only_the_exact_type_heartbeat_is_the_comment() {
+        assert_eq!(framed(r#"{"meta":{"type":"heartbeat"},"data":5}"#), ":heartbeat \n\n");
+        assert_eq!(
+            framed(r#"{"meta":{"type":"heartbeat:x"},"data":5}"#),
+            data_line(r#"{"meta":{"type":"heartbeat:x"},"data":5}"#)
+        );
+    }
+
+    #[test]
+    fn case_31_only_the_two_keys_are_left() {
+        assert_eq!(
+            framed(r#"{"META":{"Type":"a","z":1},"DATA":7,"x":[]}"#),
+            data_line(r#"{"meta":{"type":"a"},"data":7}"#)
+        );
+    }
+
+    #[test]
+    fn case_33_types_are_escaped_and_bad_bytes_replaced() {
+        assert_eq!(
+            framed(b"{\"meta\":{\"type\":\"<\\u0001\\n\xff\"},\"data\":\"\xff\"}"),
+            data_line("{\"meta\":{\"type\":\"\\u003c\\u0001\\n\u{fffd}\"},\"data\":\"\u{fffd}\"}")
+        );
+    }
+
+    #[test]
+    fn case_45_a_debug_text_is_escaped() {
+        assert_eq!(
+            framed(r#"{"meta":{"type":"a"},"data":"<q>"}"#),
+            data_line(r#"{"meta":{"type":"a"},"data":"\u003cq\u003e"}"#)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_is_one_block_and_parses_back(kind in "\\PC{0,20}|[\\x00-\\x7f]{0,20}", text in "\\PC{0,20}|[\\x00-\\x7f]{0,20}") {
+            prop_assume!(kind != "heartbeat");
+            let published = serde_json::to_string_pretty(&serde_json::json!({ "meta": { "type": kind }, "data": [text] }));
+            let stream = framed(published.unwrap());
+            let blocks = read(stream.as_bytes());
+            prop_assert_eq!(blocks.len(), 1);
+            prop_assert_eq!((&*blocks[0].event, &*blocks[0].last_id), ("message", "7"));
+            let value: serde_json::Value = serde_json::from_str(&blocks[0].data).unwrap();
+            prop_assert_eq!(value, serde_json::json!({ "meta": { "type": kind }, "data": [text] }));
+        }
+    }
+}

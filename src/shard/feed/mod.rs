@@ -1,0 +1,3 @@
+//! Where events come from: the links to what lies upstream.
+
+pub mod redis;
