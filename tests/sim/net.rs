@@ -137,6 +137,21 @@ impl Core {
         }
     }
 
+    /// From now on the network is fast and roomy, also for connections that exist.
+    pub(super) fn widen(&mut self) {
+        let (latency, room) = (self.draw(self.weather.latency), self.draw(self.weather.pipe_len) as usize);
+        for conn in 0..self.conns.len() as u32 {
+            self.conns[conn as usize].latency = latency;
+            for side in 0..2 {
+                let pipe = &mut self.conns[conn as usize].pipes[side as usize];
+                pipe.widen(room);
+                if std::mem::take(&mut pipe.wanting) {
+                    self.after(latency, Event::Room(End { conn, side }));
+                }
+            }
+        }
+    }
+
     /// Sends up to `limit` of `bytes`: how many went, `EAGAIN` for none, or the connection's error.
     pub(super) fn write<'a>(
         &mut self,

@@ -33,6 +33,11 @@ impl Pipe {
         self.room_max.saturating_sub(self.bytes.len())
     }
 
+    /// Makes room for `room_max` bytes at least.
+    pub fn widen(&mut self, room_max: usize) {
+        self.room_max = self.room_max.max(room_max);
+    }
+
     /// Whether the kernel would wake a writer: a third is free, as in `sk_stream_write_space`.
     pub fn roomy(&self) -> bool {
         self.room() * 3 >= self.room_max

@@ -98,6 +98,18 @@ impl Site<'_> {
         self.core.read(end, max, take)
     }
 
+    /// Reads all there is. True at the end, false when more may come; an error once the connection is gone.
+    pub fn read_all(&mut self, end: End, mut take: impl FnMut(&[u8])) -> Result<bool, Errno> {
+        loop {
+            match self.core.read(end, usize::MAX, &mut take) {
+                Ok(0) => return Ok(true),
+                Ok(_) => {}
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Sends no more, reads on.
     pub fn shut_down(&mut self, end: End) {
         self.core.shut_down(end);
@@ -204,6 +216,13 @@ impl World {
         self.scenes.push(Some(Box::new(scene)));
         let number = self.scenes.len() as u32 - 1;
         self.core.borrow_mut().after(delay, Event::Script(number));
+    }
+
+    /// The storm is over: nothing fails any more, and the network is fast and roomy.
+    pub fn calm_down(&mut self) {
+        let mut core = self.core.borrow_mut();
+        core.weather = Weather::calm();
+        core.widen();
     }
 
     /// Whether the shard has stopped taking turns.

@@ -155,15 +155,14 @@ impl Publisher {
             self.push_at = now + self.dice.spread(10 * MICROS, 20 * MILLIS);
         }
         let mut answer = Vec::new();
-        match site.read(link.end, usize::MAX, |bytes| answer.extend_from_slice(bytes)) {
-            Ok(0) => return Err(Errno::PIPE),
-            Ok(_) => {
-                let asked = self.asked.as_mut().expect("nothing comes unasked");
-                asked.answer.extend_from_slice(&answer);
-                self.take_answer(site);
-            }
-            Err(Errno::AGAIN) => {}
-            Err(error) => return Err(error),
+        let over = site.read_all(link.end, |bytes| answer.extend_from_slice(bytes));
+        if !answer.is_empty() {
+            let asked = self.asked.as_mut().expect("nothing comes unasked");
+            asked.answer.extend_from_slice(&answer);
+            self.take_answer(site);
+        }
+        if over? {
+            return Err(Errno::PIPE);
         }
         if self.asked.is_none() && self.left > 0 && self.next_at <= now && self.link.is_some() {
             let (request, serials) = self.request();

@@ -4,8 +4,6 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use plasma::ring::Errno;
-
 use super::{Link, resp};
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
@@ -148,14 +146,13 @@ impl Redis {
         for index in (0..self.clients.len()).rev() {
             let client = &mut self.clients[index];
             let input = &mut client.input;
-            let read = site.read(client.link.end, usize::MAX, |bytes| input.extend_from_slice(bytes));
-            if matches!(read, Ok(0)) || read.is_err_and(|error| error != Errno::AGAIN) {
-                let gone = self.clients.swap_remove(index);
-                site.close(gone.link.end);
-                continue;
-            }
+            let over = site.read_all(client.link.end, |bytes| input.extend_from_slice(bytes)) != Ok(false);
             while let Some(words) = resp::take_command(&mut self.clients[index].input) {
                 self.obey(index, &words);
+            }
+            if over {
+                let gone = self.clients.swap_remove(index);
+                site.close(gone.link.end);
             }
         }
         for client in &mut self.clients {

@@ -154,12 +154,11 @@ impl Subscriber {
             }
             next_at = now + self.dice.spread(10 * MICROS, 50 * MILLIS);
         }
-        match site.read(link.end, usize::MAX, |bytes| answer.extend_from_slice(bytes)) {
-            Ok(0) => return self.go_away(site, link.end),
-            Ok(_) | Err(Errno::AGAIN) => {}
-            Err(_) => return self.go_away(site, link.end),
-        }
+        let over = site.read_all(link.end, |bytes| answer.extend_from_slice(bytes)) != Ok(false);
         let Some(head) = http::take_head(&mut answer) else {
+            if over {
+                return self.go_away(site, link.end);
+            }
             return State::Asking { link, answer, resume, next_at };
         };
         if head.status != 200 {
@@ -192,19 +191,18 @@ impl Subscriber {
             Reading::Trickle { bytes, .. } => bytes,
             Reading::Nothing => return State::Streaming { link, reader, number, next_at },
         };
-        let read = site.read(link.end, most, |bytes| self.take_in(&mut reader, number, bytes));
-        let ending = match read {
-            Ok(0) => Ending::Closed,
-            Ok(len) => {
-                if let Reading::Trickle { bytes, every } = self.reading
-                    && len == bytes
-                {
-                    next_at = now + every;
+        let ending = loop {
+            match site.read(link.end, most, |bytes| self.take_in(&mut reader, number, bytes)) {
+                Ok(0) => break Ending::Closed,
+                Ok(_) => {
+                    if let Reading::Trickle { every, .. } = self.reading {
+                        next_at = now + every;
+                        return State::Streaming { link, reader, number, next_at };
+                    }
                 }
-                return State::Streaming { link, reader, number, next_at };
+                Err(Errno::AGAIN) => return State::Streaming { link, reader, number, next_at },
+                Err(_) => break Ending::Reset,
             }
-            Err(Errno::AGAIN) => return State::Streaming { link, reader, number, next_at },
-            Err(_) => Ending::Reset,
         };
         self.ledger.borrow_mut().stream_ends(number, ending);
         self.go_away(site, link.end)
