@@ -92,11 +92,12 @@ impl Weather {
         let (open_fails, resolve_fails, peer_fails, connect_lost) = (rate(10), rate(10), rate(5), rate(20));
         let (zero_copy_single, zero_copy_copied) = (rate(4), rate(3));
         let slowest = dice.spread(50 * MICROS, 80 * MILLIS);
-        let roomiest = dice.spread(64, 256 * 1024);
+        // Not smaller: every handful of bytes is an event of the simulation, and short sends cut into bytes anyway.
+        let roomiest = dice.spread(512, 256 * 1024);
         let dearest = dice.spread(2 * MICROS, 2 * MILLIS);
         Self {
             latency: (5 * MICROS, slowest),
-            pipe_len: (dice.spread(1, roomiest), roomiest),
+            pipe_len: (dice.spread(128, roomiest), roomiest),
             turn_cost: (MICROS, dearest),
             wake_lag: (MICROS, dearest),
             bell_lag: (MICROS, dice.spread(2 * MICROS, 5 * MILLIS)),
