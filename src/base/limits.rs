@@ -54,3 +54,15 @@ pub const TRAILER_LEN_MAX: usize = 4 * 1024;
 /// Most events in one publish request: some 250 bytes each fill the default body limit, and the answer that lists all
 /// their ids stays below 2 MiB.
 pub const PUBLISH_EVENTS_MAX: usize = 65_536;
+
+/// Most bytes of request bodies that one shard collects at a time: four of the largest by default. Whoever may publish
+/// is trusted, but not with all memory.
+pub const BODIES_LEN_MAX: usize = 64 * 1024 * 1024;
+
+/// Letters on their way between two shards, and publish requests of one shard that await their answer. Beyond that a
+/// publisher is asked to come again.
+pub const MAIL_MAX: usize = 256;
+
+/// Most bytes of an event cut by a slow client that are copied when the log takes the rest of it back. A client that is
+/// further behind in one event is ended instead: memory per slow client stays small.
+pub const CUT_LEN_MAX: usize = 4 * 1024;

@@ -117,6 +117,12 @@ pub fn frame(kind: &str, data: Option<&str>, id: EventId, out: &mut Vec<u8>) {
     sse::end(out);
 }
 
+/// Bytes that the frame of an event of `event_max` published bytes may take: each may become an escape of six, and the
+/// id and the keys around take fewer than 128.
+pub const fn frame_len_max(event_max: usize) -> usize {
+    event_max.saturating_mul(6).saturating_add(128)
+}
+
 /// Appends an event as JSON: what is in its frame, and what is published to Redis.
 pub fn redis_json(kind: &str, data: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"meta\":{\"type\":");
@@ -213,6 +219,16 @@ mod tests {
             framed(r#"{"meta":{"type":"a"},"data":"<q>"}"#),
             data_line(r#"{"meta":{"type":"a"},"data":"\u003cq\u003e"}"#)
         );
+    }
+
+    #[test]
+    fn a_frame_grows_sixfold_at_most() {
+        let published = format!("{{\"data\":\"{}\",\"meta\":{{\"type\":\"<<<\"}}}}", "<".repeat(1000));
+        let envelope = envelope::parse(published.as_bytes()).unwrap();
+        let mut out = Vec::new();
+        frame(&envelope.kind, envelope.data.as_deref(), EventId::from_raw(u64::MAX), &mut out);
+        assert!((6 * 1003..=frame_len_max(published.len())).contains(&out.len()));
+        assert!(frame_len_max(0) >= framed("{}").len() + 20);
     }
 
     proptest! {

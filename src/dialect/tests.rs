@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::base::id::EventId;
 use crate::base::limits::{TOPIC_LEN_MAX, TOPICS_MAX};
@@ -300,4 +302,16 @@ fn a_preflight_is_answered_when_an_origin_is_set() {
     assert!(answer.field("Access-Control-Allow-Methods").unwrap().contains("POST"));
     assert!(answer.field("Access-Control-Max-Age").is_some());
     assert_eq!(answered(&self::policy(), "OPTIONS *", "").status(), 204);
+}
+
+proptest! {
+    #[test]
+    fn no_target_panics(path in "(/|//|[.]|%2[ef]|%|hc|debug|events|[!-~]){0,6}", query in "(eventType=|lastEventId=|[,&;+%=]|[!-~]){0,9}") {
+        let policy = Policy { origin: Some("*".into()), publish: Publish::Token("t".into()), debug: true, ..policy() };
+        for (method, lines) in [("GET", SSE), ("GET", ""), ("POST", "")] {
+            let text = format!("{method} /{path}?{query} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let (head, _) = parse_head(text.as_bytes()).unwrap().unwrap();
+            let _ = route(&head, &policy);
+        }
+    }
 }

@@ -23,7 +23,7 @@ struct Head {
 impl Missed {
     /// Visits the records from `from` on, among those that `reader` has seen, that concern the holder of `memberships`:
     /// each once, in order, until `visit` declines one. Returns the position to go on from: the record declined, or what
-    /// was seen in all.
+    /// was seen in all (`from` itself, when that lies beyond).
     pub fn visit(
         &mut self,
         reader: &Reader,
@@ -43,7 +43,7 @@ impl Missed {
             visited = Some(head.seq);
             self.advance(reader, topics, at);
         }
-        reader.seen()
+        reader.seen().max(from)
     }
 
     /// The first record from `from` on that concerns the holder of `memberships`.

@@ -1,1 +1,5 @@
-//! net
+//! Sockets before they belong to a ring: listeners.
+//!
+//! Knows no protocol.
+
+pub mod listen;

@@ -286,5 +286,12 @@ pub trait Ring {
     fn next(&mut self) -> Option<Completion>;
 }
 
+/// Places at the start of the table of sockets that are never handed out to accepted connections but kept for
+/// [`Ring::open`]: two links to an upstream, and their successors while they are being closed.
+pub const OUTGOING: u32 = 8;
+
+/// Longest [`Ring::recv`] in bytes. A shorter one has emptied the socket.
+pub const RECV_LEN_MAX: usize = 64 * 1024;
+
 /// Most pieces or parts in one send: the kernel's `UIO_MAXIOV`.
 pub const GATHER_MAX: usize = 1024;

@@ -4,4 +4,6 @@
 
 pub mod config;
 pub mod logs;
+pub mod machine;
 pub mod run;
+pub mod signals;

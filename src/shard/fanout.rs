@@ -78,11 +78,6 @@ impl Fanout {
     pub fn is_active(&self) -> bool {
         self.step != Step::Idle
     }
-
-    /// The first record of the batch under way.
-    pub fn start(&self) -> Option<Seq> {
-        self.is_active().then_some(self.range.start)
-    }
 }
 
 /// Where a run of records was cut.
@@ -233,11 +228,12 @@ impl<R: Ring> Shard<R> {
     }
 
     fn deliver_topic(&mut self, socket: u32, index: usize) {
-        let touched = &mut self.fanout.touched[index];
+        let touched = &self.fanout.touched[index];
         let (len, count, pieces) = (touched.len, touched.records.len(), touched.pieces.len());
         if self.goes_slow(socket, len, pieces) {
             return;
         }
+        let touched = &mut self.fanout.touched[index];
         let gather = *touched.gather.get_or_insert_with(|| self.ring.gather(&touched.pieces));
         self.send_now(socket, gather, count as u32);
     }

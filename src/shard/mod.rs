@@ -1,3 +1,378 @@
-//! shard
+//! One thread, one ring, and everything its clients need: where sockets, codecs, the log and the dialects meet.
+//!
+//! Read [`Shard::turn`] first. A turn sleeps until something happens, takes in everything that did, then answers all of
+//! it at once; whatever it queues goes out with the next turn's first call into the kernel.
+//!
+//! - `clients`: the table of clients; `accept`: how they come and go
+//! - `requests`: from bytes to an answer or a stream; `streams`: the life of a subscription
+//! - `fanout`: from new records to all who want them; `outbox`: to one who is not up to date
+//! - `leave`: taking leave of the log's oldest part, and of whoever was still there
+//! - `sweep`: heartbeats and the search for the dead; `drain`: the end
+//! - `mail`: between shards; `feed`: where events come from (on the first shard, which owns the log's writer)
 
+mod accept;
+mod clients;
+mod drain;
+mod fanout;
 pub mod feed;
+mod leave;
+pub mod mail;
+mod outbox;
+mod profiles;
+mod publish;
+mod requests;
+mod settings;
+mod streams;
+mod sweep;
+mod tokens;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use self::accept::Door;
+use self::clients::Clients;
+use self::drain::Drain;
+use self::fanout::Fanout;
+use self::feed::Feed;
+use self::mail::Desk;
+use self::outbox::Outbox;
+use self::profiles::Profiles;
+use self::requests::Request;
+pub use self::settings::{Idle, Settings, SlowConsumer, Upstream};
+use self::sweep::Sweep;
+use self::tokens::Kind;
+use crate::base::log::Log;
+use crate::base::time::Instant;
+use crate::base::wheel::{TICK, Wheel, tick_of};
+use crate::dialect::plasma;
+use crate::hub::{Missed, Reader, Seq, Span, Topics, Writer};
+use crate::ring::{Attached, Completion, Errno, Listener, Piece, Ring};
+
+/// The ring's regions, in this order.
+pub const FRAMES: u8 = 0;
+/// Bytes that never change: [`constants`].
+pub const CONSTANTS: u8 = 1;
+
+/// What the second region holds.
+pub fn constants() -> &'static [u8] {
+    plasma::HEARTBEAT
+}
+
+/// The comment for quiet streams.
+const COMMENT: Piece = Piece { region: CONSTANTS, at: 0, len: plasma::HEARTBEAT.len() as u32 };
+
+fn piece_of(span: Span) -> Piece {
+    Piece { region: FRAMES, at: span.at, len: span.len }
+}
+
+/// How a shard's turn left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There will be another.
+    Goes,
+    /// Drained: everybody was told and has gone.
+    Drained,
+    /// The upstream is given up (`PLASMA_SUBSCRIBER_REDIS_OVER_MAX_RETRY_BEHAVIOR=die`): the process ends.
+    GivenUp,
+}
+
+/// Deadlines of the busy few.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    /// A request, or what lingers after one: its client.
+    Request { socket: u32 },
+    /// An outbox of which nothing moves.
+    Stalled(u32),
+    /// A listener rests after an error.
+    Listen(Listener),
+}
+
+/// Why a client is ended; the access log says it in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// It went.
+    Closed,
+    /// It went without a word.
+    Reset,
+    /// A short answer was all it wanted.
+    Answered,
+    /// It did not finish its request in time.
+    RequestTimeout,
+    /// It took nothing for too long.
+    WriteTimeout,
+    /// It was overtaken by the log, and that ends a stream here.
+    Lapped,
+    /// It kept talking although nobody listens on a stream.
+    Chatter,
+    /// We go.
+    Farewell,
+    /// The kernel said something else.
+    Failed(Errno),
+}
+
+fn ending_of(error: Errno) -> Ending {
+    match error {
+        Errno::PIPE | Errno::CONNRESET | Errno::CONNABORTED | Errno::TIMEDOUT => Ending::Reset,
+        error => Ending::Failed(error),
+    }
+}
+
+/// What a shard has counted, for its last words and for tests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counts {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Streams begun.
+    pub streams: u64,
+    /// Events sent to streams that have ended.
+    pub delivered: u64,
+    /// Gap notices written and streams closed instead of one.
+    pub gaps: u64,
+    /// Streams ended because nothing moved.
+    pub stalled: u64,
+}
+
+/// A shard on any ring: the kernel's or a simulated one.
+pub struct Shard<R: Ring> {
+    ring: R,
+    settings: Arc<Settings>,
+    desk: Desk,
+    log: Log,
+    clients: Clients,
+    requests: Slab<Request>,
+    /// Bytes of request bodies being collected.
+    bodies_len: usize,
+    profiles: Profiles,
+    topics: Topics,
+    reader: Reader,
+    missed: Missed,
+    fanout: Fanout,
+    outboxes: Slab<Outbox>,
+    /// Outboxes that wait for the end of the batch.
+    arrivals: Vec<u32>,
+    /// Zero-copy sends that are through but still read the log from there on, by token.
+    unreleased: HashMap<u64, Option<Seq>>,
+    /// Numbers pending sends.
+    flights: u32,
+    wheel: Wheel<Due>,
+    due: Vec<Due>,
+    sweep: Sweep,
+    /// The current tick, counted from the shard's start.
+    tick: u32,
+    began: Instant,
+    door: Door,
+    /// Clients to receive from as soon as a buffer is free.
+    starved: Vec<u32>,
+    feed: Option<Feed>,
+    drain: Drain,
+    heads: streams::Heads,
+    counts: Counts,
+}
+
+impl<R: Ring> Shard<R> {
+    /// A shard that accepts from the first `listeners` listeners of its ring. `writer` goes to the first shard.
+    pub fn new(
+        ring: R,
+        settings: Arc<Settings>,
+        desk: Desk,
+        reader: Reader,
+        writer: Option<Writer>,
+        listeners: u8,
+        log: Log,
+    ) -> Self {
+        let began = ring.now();
+        let feed = writer.map(|writer| Feed::new(writer, &settings, began));
+        Self {
+            door: Door::new(listeners, settings.slots),
+            sweep: Sweep::new(&settings),
+            drain: Drain::default(),
+            heads: streams::Heads::default(),
+            clients: Clients::default(),
+            requests: Slab::new(),
+            bodies_len: 0,
+            profiles: Profiles::default(),
+            topics: Topics::default(),
+            missed: Missed::default(),
+            fanout: Fanout::default(),
+            outboxes: Slab::new(),
+            arrivals: Vec::new(),
+            unreleased: HashMap::new(),
+            flights: 0,
+            wheel: Wheel::new(began),
+            due: Vec::new(),
+            tick: 0,
+            starved: Vec::new(),
+            counts: Counts::default(),
+            ring,
+            settings,
+            desk,
+            log,
+            reader,
+            began,
+            feed,
+        }
+    }
+
+    /// One turn: sleep, take in everything that happened, then answer all of it at once. Fails when the kernel does.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        let until = self.sleep_until();
+        self.ring.wait(until)?;
+        self.desk.awake();
+        self.tick = self.tick_at(self.now());
+        self.take_completions();
+        self.take_mail();
+        self.fire_alarms();
+        self.run_feed();
+        self.read_log();
+        self.look_after_drain();
+        Ok(self.verdict())
+    }
+
+    /// Until when nothing needs us; now, if there is something to do.
+    fn sleep_until(&mut self) -> Option<Instant> {
+        let now = self.now();
+        if self.is_busy() {
+            return Some(now);
+        }
+        self.desk.falls_asleep();
+        // Whoever publishes or writes between our last look and now has either seen us asleep, or is seen here.
+        if self.reader.has_news() || self.desk.has_mail() {
+            return Some(now);
+        }
+        let tick = (self.clients.count() > 0 || self.drain.is_active()).then(|| self.next_tick());
+        let feed = self.feed.as_ref().and_then(Feed::next_deadline);
+        [tick, self.wheel.next(), feed].into_iter().flatten().min()
+    }
+
+    /// Whether there is work that no completion will announce.
+    fn is_busy(&self) -> bool {
+        self.fanout.is_active() || self.sweep.is_behind() || !self.starved.is_empty() || self.drain.is_behind()
+    }
+
+    fn now(&self) -> Instant {
+        self.ring.now()
+    }
+
+    fn tick_at(&self, at: Instant) -> u32 {
+        (tick_of(at) - tick_of(self.began)) as u32
+    }
+
+    fn next_tick(&self) -> Instant {
+        Instant::from_nanos((tick_of(self.now()) + 1) * TICK.as_nanos() as u64)
+    }
+
+    fn take_completions(&mut self) {
+        for socket in std::mem::take(&mut self.starved) {
+            self.receive(socket);
+        }
+        while let Some(completion) = self.ring.next() {
+            self.take_completion(completion);
+        }
+    }
+
+    fn take_completion(&mut self, completion: Completion) {
+        let Completion { token, result, more, attached } = completion;
+        match (Kind::of(token), attached) {
+            (Kind::Accept, _) => self.on_accepted(token, result, more),
+            (Kind::Peer, Attached::Peer(address)) => self.on_peer(token, address),
+            (Kind::Poll, _) => self.on_polled(token, result, more),
+            (Kind::Recv, Attached::Buffer(buffer)) => {
+                self.on_received(token, &buffer);
+                self.ring.give_back(buffer);
+            }
+            (Kind::Recv, _) => self.on_nothing_received(token, result),
+            (Kind::Peek, _) => self.on_peeked(token, result),
+            (Kind::Deliver, _) => self.on_delivered(token, result),
+            (Kind::Comment, _) => self.on_comment_cut(token, result),
+            (Kind::Write, Attached::Released { copied }) => self.on_released(token, copied),
+            (Kind::Write, _) => self.on_written(token, result, more),
+            // The place was given up when the close was asked for; nobody knows a peer that could not be told.
+            (Kind::Close | Kind::Peer, _) => {}
+            (
+                kind @ (Kind::LinkResolve | Kind::LinkConnect | Kind::LinkRecv | Kind::LinkSend | Kind::LinkClose),
+                attached,
+            ) => self.on_link(kind, token, result, attached),
+        }
+    }
+
+    fn fire_alarms(&mut self) {
+        let mut due = std::mem::take(&mut self.due);
+        self.wheel.fire(self.ring.now(), &mut due);
+        for due in due.drain(..) {
+            match due {
+                Due::Request { socket } => self.on_request_late(socket),
+                Due::Stalled(key) => self.on_stalled(key),
+                Due::Listen(listener) => self.listen(listener),
+            }
+        }
+        self.due = due;
+    }
+
+    /// Takes in what the log has grown by and sends it on; between two batches the sweep has its turn.
+    fn read_log(&mut self) {
+        if self.fanout.is_active() {
+            return self.fan_out();
+        }
+        self.take_leave();
+        if self.sweep_if_due() {
+            // What was swept must be through before the same sockets may be sent to again.
+            return;
+        }
+        self.begin_batch();
+        self.fan_out();
+        if !self.fanout.is_active() && !self.arrivals.is_empty() {
+            self.welcome_arrivals();
+        }
+    }
+
+    fn verdict(&self) -> Turn {
+        if self.feed.as_ref().is_some_and(Feed::has_given_up) {
+            Turn::GivenUp
+        } else if self.drain.is_over() {
+            Turn::Drained
+        } else {
+            Turn::Goes
+        }
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Clients connected now.
+    pub fn client_count(&self) -> usize {
+        self.clients.count()
+    }
+
+    /// Whether everything that a client may have held was given back: for tests, after all have gone.
+    pub fn is_clean(&self) -> bool {
+        self.clients.count() == 0
+            && self.requests.is_empty()
+            && self.outboxes.is_empty()
+            && self.unreleased.is_empty()
+            && self.topics.topic_count() == 0
+            && self.topics.membership_count() == 0
+            && self.bodies_len == 0
+            && self.profiles.is_empty()
+    }
+
+    /// The ring, for tests and measurements.
+    pub fn ring(&mut self) -> &mut R {
+        &mut self.ring
+    }
+
+    /// The feed of the first shard, for measurements.
+    pub fn feed(&mut self) -> Option<&mut Feed> {
+        self.feed.as_mut()
+    }
+}
+
+/// Time since the shard's tick `since`.
+fn ticks_for(ticks: u32) -> Duration {
+    TICK * ticks
+}

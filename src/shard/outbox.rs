@@ -84,9 +84,9 @@ impl Outbox {
         }
     }
 
-    /// The oldest record it needs.
-    pub fn pinned(&self) -> Seq {
-        self.rest_of.unwrap_or(self.at)
+    /// The oldest record it needs, if it needs any.
+    pub fn pinned(&self) -> Option<Seq> {
+        self.rest_of.or((self.then == Then::Stream).then_some(self.at))
     }
 
     /// Takes `len` bytes off the front of `rest`; whether all of it is gone.
@@ -231,8 +231,9 @@ impl<R: Ring> Shard<R> {
             left -= notice.len();
             outbox.gap = None;
         }
+        let at = outbox.at;
         let memberships = self.clients.at(socket).memberships;
-        let cut = self.cut_records(memberships, outbox_at(&self.outboxes[key as usize]), sending.until, left);
+        let cut = self.cut_records(memberships, at, sending.until, left);
         let outbox = &mut self.outboxes[key as usize];
         outbox.at = cut.at;
         if let Some((seq, piece)) = cut.rest {
@@ -305,10 +306,6 @@ impl<R: Ring> Shard<R> {
             self.clients.at(socket).copies = true;
         }
     }
-}
-
-fn outbox_at(outbox: &Outbox) -> Seq {
-    outbox.at
 }
 
 /// Adds a frame to the parts, to the last one if it follows it in memory; `false` when the list is full.

@@ -97,6 +97,11 @@ impl Profiles {
         }
     }
 
+    /// Whether none is held.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The texts of a profile that is held.
     pub fn profile(&self, id: ProfileId) -> Option<Profile<'_>> {
         let texts = &self.entries.get(id.0 as usize)?.texts;

@@ -126,12 +126,17 @@ const CLASSES: [u8; 256] = {
 };
 
 /// Where the first byte of that class is.
+///
+/// PERF: eight look-ups and one branch a step take half the time of a branch per byte on plain text; the bytes before
+/// that serve texts of many short tokens.
 #[inline]
 fn next_of(class: Class, text: &[u8]) -> Option<usize> {
     let stops = |byte: &u8| CLASSES[usize::from(*byte)] & class as u8 != 0;
-    let mut at = 0;
-    // PERF: eight look-ups and one branch a step take half the time of a branch per byte.
-    for eight in text.chunks_exact(8) {
+    let mut at = text.len().min(8);
+    if let Some(near) = text[..at].iter().position(stops) {
+        return Some(near);
+    }
+    for eight in text[at..].chunks_exact(8) {
         let any = eight.iter().fold(0, |sum, byte| sum | CLASSES[usize::from(*byte)]);
         if any & class as u8 != 0 {
             break;

@@ -99,6 +99,12 @@ impl Reader {
         self.log.frames.span(record.frame_at, record.frame_len)
     }
 
+    /// A copy of `len` bytes at `at` of the region of frames, part of a frame that may still be read.
+    pub fn copy(&self, at: u64, len: u32) -> bytes::Bytes {
+        // SAFETY: part of a frame at or above our floor.
+        bytes::Bytes::copy_from_slice(unsafe { self.log.region().bytes(at as usize, len as usize) })
+    }
+
     /// The topics it belongs to: hash and name, outermost first.
     pub fn topics<'a>(&'a self, record: &Record) -> impl Iterator<Item = (u64, &'a [u8])> + use<'a> {
         // SAFETY: a record that may be read has its name and links.
@@ -114,28 +120,31 @@ impl Reader {
         if seq == self.tail { self.lost_through } else { self.record(Seq(seq.0 - 1)).id }
     }
 
-    /// Where `id` lies among what was taken in.
+    /// Where `id` lies in the log, what was not taken in yet included: another shard's client may know it already.
     pub fn locate(&self, id: EventId) -> Place {
         if id < self.lost_through || id <= self.log.began {
             return Place::Expired;
         }
         // The first record with a greater id; notices share the id of the event before them and come after it.
-        let (mut low, mut high) = (self.tail.0, self.seen.0);
-        let mut position = None;
+        // SAFETY: published, and at or above our floor, since that never passes our tail.
+        let id_of = |seq: u64| unsafe { self.log.records.read(seq) }.id;
+        let head = self.log.head().0;
+        let (mut low, mut high) = (self.tail.0, head);
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.record(Seq(middle)).id < id {
+            if id_of(middle) < id {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
         if id == self.lost_through {
-            position = Some(self.tail);
-        } else if low < self.seen.0 && self.record(Seq(low)).id == id {
-            position = Some(Seq(low + 1));
+            Place::Before(self.tail)
+        } else if low < head && id_of(low) == id {
+            Place::Before(Seq(low + 1))
+        } else {
+            Place::Unknown
         }
-        position.map_or(Place::Unknown, Place::Before)
     }
 
     /// The link at `at`, which lies between the first link of the tail and the last of what was seen.

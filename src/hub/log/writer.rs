@@ -51,6 +51,11 @@ impl Writer {
         self.last_id
     }
 
+    /// How many records were ever appended.
+    pub fn count(&self) -> u64 {
+        self.head.0
+    }
+
     /// Appends an event of type `name` (at most `TOPIC_LEN_MAX` bytes), framed as `frame`, under `id` (from
     /// [`Writer::next_id`]). Readers see it after [`Writer::publish`].
     pub fn append(&mut self, id: EventId, name: &[u8], frame: &[u8]) -> Result<(), Full> {

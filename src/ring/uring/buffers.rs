@@ -12,7 +12,7 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
 use crate::base::region::Region;
-use crate::ring::Buffer;
+use crate::ring::{Buffer, RECV_LEN_MAX};
 
 /// The only buffer group.
 pub(super) const GROUP: u16 = 0;
@@ -21,7 +21,7 @@ pub(super) const GROUP: u16 = 0;
 const BUFFERS: u16 = 16;
 
 /// Bytes per buffer: four of the longest request heads, and a good gulp of a Redis link.
-const BUFFER_LEN: usize = 64 * 1024;
+const BUFFER_LEN: usize = RECV_LEN_MAX;
 
 const _: () = assert!(BUFFERS.is_power_of_two());
 

@@ -1,7 +1,7 @@
 //! The kernel, through io_uring: one ring per shard, used by its thread only.
 //!
 //! Sockets are direct descriptors: they live in the ring's table and take no number of the process. The first
-//! [`OUTGOING`] places of the table are for connections that we open, the rest for those we accept.
+//! [`OUTGOING`](super::OUTGOING) places of the table are for connections that we open, the rest for those we accept.
 //!
 //! What each op needs to know about this kernel interface stands beside it. `unsafe` here always rests on one of two
 //! facts: memory named by an op stays put until its last completion (`ops`), or until the submission for what the
@@ -33,12 +33,9 @@ use self::ops::{Message, Op, address};
 use self::resolver::Resolver;
 use self::setup::Abilities;
 pub use self::setup::{Unfit, check};
-use super::{Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, Part, Piece, Ring, Socket, Token};
+use super::{Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token};
 use crate::base::region::Region;
 use crate::base::time::Instant;
-
-/// Places kept for outgoing connections: two links to an upstream and their successors while they are being closed.
-pub const OUTGOING: u32 = 8;
 
 /// Completions nobody wants to hear of.
 const IGNORED: u64 = 0xF0 << 56;

@@ -1,3 +1,237 @@
-//! Where events come from: the links to what lies upstream.
+//! Where events come from: what is published here, what is made up, what Redis says. On the first shard only.
+//!
+//! Everything ends in the log, framed once and in the order of its ids. A turn takes in all there is before the readers
+//! are shown any of it, so bursts become batches by themselves. When the log has no room for a moment, intake pauses
+//! and nothing is lost: what was received waits here, what was not waits in its socket.
 
+mod link;
 pub mod redis;
+mod source;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use self::source::RedisFeed;
+use super::mail::{Event, Outcome, Publication};
+use super::tokens::Kind;
+use super::{Settings, Shard, Upstream};
+use crate::base::id::EventId;
+use crate::base::time::Instant;
+use crate::dialect::plasma;
+use crate::hub::Writer;
+use crate::hub::log::Full;
+use crate::ring::{Attached, Errno, Ring, Token};
+use crate::wire::sse;
+
+/// How soon a full log is tried again: a turn of the slowest shard is about as long.
+const FULL_FOR: Duration = Duration::from_millis(1);
+
+/// The events of one process on their way into the log.
+pub struct Feed {
+    intake: Intake,
+    source: Source,
+    /// Publications waiting for the log or for Redis, in order.
+    queue: VecDeque<Publication>,
+    /// Ids of the first one's events that are in the log already.
+    ids: Vec<EventId>,
+    given_up: bool,
+}
+
+enum Source {
+    Memory,
+    Mock { every: Duration, next_at: Instant },
+    Redis(Box<RedisFeed>),
+}
+
+/// The way into the log.
+pub(super) struct Intake {
+    writer: Writer,
+    frame: Vec<u8>,
+    unix_millis: u64,
+    /// Something was appended that the readers have not been shown.
+    grown: bool,
+    /// Since when there has been no room.
+    full_since: Option<Instant>,
+}
+
+impl Intake {
+    /// Numbers an event, frames it, appends it.
+    fn append(&mut self, kind: &str, data: Option<&str>) -> Result<EventId, Full> {
+        let id = self.writer.next_id(self.unix_millis);
+        self.frame.clear();
+        plasma::frame(kind, data, id, &mut self.frame);
+        self.writer.append(id, kind.as_bytes(), &self.frame)?;
+        self.grown = true;
+        Ok(id)
+    }
+
+    /// Tells every stream that the upstream was away and nobody knows what it said meanwhile.
+    fn append_loss(&mut self) -> Result<(), Full> {
+        let last = self.writer.last_id();
+        let from = (self.writer.count() > 0).then_some(last);
+        self.frame.clear();
+        sse::gap(from, None, sse::Reason::Upstream, &mut self.frame);
+        self.writer.append_notice(&self.frame)?;
+        self.grown = true;
+        Ok(())
+    }
+}
+
+impl Feed {
+    pub(super) fn new(writer: Writer, settings: &Settings, now: Instant) -> Self {
+        let source = match &settings.upstream {
+            Upstream::Memory => Source::Memory,
+            Upstream::Mock(every) => Source::Mock { every: *every, next_at: now + *every },
+            Upstream::Redis(redis) => Source::Redis(Box::new(RedisFeed::new(redis, settings.policy.event_max))),
+        };
+        let intake = Intake { writer, frame: Vec::new(), unix_millis: 0, grown: false, full_since: None };
+        Self { intake, source, queue: VecDeque::new(), ids: Vec::new(), given_up: false }
+    }
+
+    /// Takes a publication of the first shard's own.
+    pub(super) fn take(&mut self, publication: Publication) {
+        self.queue.push_back(publication);
+    }
+
+    pub(super) fn has_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// When to look again although nothing happens.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        let full = self.intake.full_since.map(|since| since + FULL_FOR);
+        let source = match &self.source {
+            Source::Memory => None,
+            Source::Mock { next_at, .. } => Some(*next_at),
+            Source::Redis(redis) => redis.next_deadline(),
+        };
+        [full, source].into_iter().flatten().min()
+    }
+
+    /// Appends an event as if it had just been published: for measurements. `None` when there is no room.
+    pub fn inject(&mut self, kind: &str, data: Option<&str>, unix_millis: u64) -> Option<EventId> {
+        self.intake.unix_millis = unix_millis;
+        self.intake.append(kind, data).ok()
+    }
+}
+
+impl<R: Ring> Shard<R> {
+    /// Takes in everything that upstream and publishers have, then shows it to all shards.
+    pub(super) fn run_feed(&mut self) {
+        let Some(mut feed) = self.feed.take() else { return };
+        let now = self.ring.now();
+        feed.intake.unix_millis = self.ring.unix_millis();
+        feed.intake.full_since = None;
+        let taken = self.run_source(&mut feed, now).and_then(|()| self.take_publications(&mut feed));
+        if taken.is_err() {
+            feed.intake.full_since = Some(now);
+        }
+        if std::mem::take(&mut feed.intake.grown) {
+            feed.intake.writer.publish();
+            self.ring_all();
+        } else if taken.is_err() {
+            // Whoever sleeps has to wake up to make room.
+            self.ring_all();
+        }
+        let up = match &feed.source {
+            Source::Memory | Source::Mock { .. } => true,
+            Source::Redis(redis) => redis.is_healthy(now),
+        };
+        self.desk.set_upstream_up(up);
+        self.feed = Some(feed);
+    }
+
+    fn ring_all(&mut self) {
+        for shard in (0..self.desk.shards()).filter(|&shard| shard != self.desk.shard()) {
+            if self.desk.must_ring(shard) {
+                self.ring.ring_bell(shard);
+            }
+        }
+    }
+
+    fn run_source(&mut self, feed: &mut Feed, now: Instant) -> Result<(), Full> {
+        match &mut feed.source {
+            Source::Memory => Ok(()),
+            Source::Mock { every, next_at } => {
+                if now >= *next_at {
+                    *next_at = now + *every;
+                    mock_event(&mut feed.intake, self.ring.random())?;
+                }
+                Ok(())
+            }
+            Source::Redis(redis) => {
+                let outcomes = redis.run(&mut self.ring, &mut feed.intake, &self.log, now);
+                feed.given_up |= redis.has_given_up();
+                self.tell_outcomes(outcomes);
+                redis.take_waiting(&mut self.ring, &mut feed.intake)
+            }
+        }
+    }
+
+    fn tell_outcomes(&mut self, outcomes: Vec<(usize, Token, Outcome)>) {
+        for (shard, token, outcome) in outcomes {
+            self.tell_outcome(shard, token, outcome);
+        }
+    }
+
+    /// Takes publications as long as there is room for them.
+    fn take_publications(&mut self, feed: &mut Feed) -> Result<(), Full> {
+        loop {
+            if feed.queue.is_empty() {
+                match self.desk.take_publication() {
+                    Some(publication) => feed.queue.push_back(publication),
+                    None => return Ok(()),
+                }
+            }
+            let first = feed.queue.front().expect("the queue was filled above");
+            if let Source::Redis(redis) = &mut feed.source
+                && redis.has_channel()
+            {
+                let now = self.ring.now();
+                match redis.publish(first, now) {
+                    source::Publish::Taken => {}
+                    // Answers from Redis make room, and they wake us.
+                    source::Publish::Later => return Ok(()),
+                    source::Publish::Failed => self.tell_outcome(first.shard, first.token, Outcome::Unreachable),
+                }
+                redis.flush(&mut self.ring);
+                feed.queue.pop_front();
+                continue;
+            }
+            for Event { kind, data } in &first.events[feed.ids.len()..] {
+                feed.ids.push(feed.intake.append(kind, data.as_deref())?);
+            }
+            let ids = std::mem::take(&mut feed.ids);
+            let (shard, token) = (first.shard, first.token);
+            feed.queue.pop_front();
+            self.tell_outcome(shard, token, Outcome::Ids(ids));
+        }
+    }
+
+    /// Something happened on a link to the upstream.
+    pub(super) fn on_link(&mut self, kind: Kind, token: Token, result: Result<u32, Errno>, attached: Attached) {
+        let Some(mut feed) = self.feed.take() else { return };
+        feed.intake.unix_millis = self.ring.unix_millis();
+        if let Source::Redis(redis) = &mut feed.source {
+            let outcomes =
+                redis.on_link(&mut self.ring, &mut feed.intake, &self.log, (kind, token, result, attached));
+            feed.given_up |= redis.has_given_up();
+            self.tell_outcomes(outcomes);
+        }
+        self.feed = Some(feed);
+    }
+
+    /// Whether the subscribing path works.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.desk.is_upstream_up() && !self.drain.is_active()
+    }
+}
+
+/// One of the original's three made-up events.
+fn mock_event(intake: &mut Intake, random: u64) -> Result<EventId, Full> {
+    match random % 3 {
+        0 => intake.append("poll", Some(r#"{"1": "One", "2":"Two", "3":"Three", "4":"Four"}"#)),
+        1 => intake.append("program", Some(&format!("{{\"programId\": {}}}", (random >> 8) % 100_000))),
+        _ => intake.append("other", None),
+    }
+}

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use super::{Head, Method, Refusal};
 
+/// What a client that expects `100-continue` is told before it sends its body.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
 /// An answer in words: status, fields and body. How it is delimited is decided when it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -8,7 +8,7 @@ mod body;
 mod date;
 mod head;
 
-pub use answer::{Answer, Manner, reason_phrase, write_stream_head};
+pub use answer::{Answer, CONTINUE, Manner, reason_phrase, write_stream_head};
 pub use body::{Body, BodyLength, Progress};
 pub use date::http_date;
 pub use head::{Head, Method, is_h2_preface, parse_head};
@@ -23,7 +23,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    const fn new(status: u16, reason: &'static str) -> Self {
+    /// A refusal with `status`, 400 or above.
+    pub const fn new(status: u16, reason: &'static str) -> Self {
         Self { status, reason }
     }
 

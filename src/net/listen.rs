@@ -1,0 +1,91 @@
+//! Listening sockets: one per shard on the same port, among which the kernel spreads the connections.
+//!
+//! What is set here is inherited by every accepted socket: no delay, keepalive, and the end of peers that acknowledge
+//! nothing. All are bound before any accepts, since the first would get every connection.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+
+/// Connections that wait to be accepted, per listener; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 65_535;
+
+/// Silence after which a peer is asked whether it is there: half of what common NATs and balancers allow.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(15);
+const KEEPALIVE_COUNT: u32 = 4;
+
+/// Opens `count` listeners on `port` (0: one that is free), on every address of IPv6 and IPv4. A peer that acknowledges
+/// nothing for `unacknowledged_for` is dropped by the kernel. Returns them with the port.
+pub fn open(port: u16, count: usize, unacknowledged_for: Duration) -> io::Result<(Vec<OwnedFd>, u16)> {
+    let first = open_one(port, unacknowledged_for)?;
+    let address = SocketAddr::try_from(getsockname(&first)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::AddrNotAvailable, "the listener has no port"))?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(open_one(address.port(), unacknowledged_for)?);
+    }
+    Ok((listeners, address.port()))
+}
+
+/// One dual-stack listener, or one for IPv4 where there is no IPv6.
+fn open_one(port: u16, unacknowledged_for: Duration) -> io::Result<OwnedFd> {
+    let dual = socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let (listener, address): (OwnedFd, SocketAddr) = match dual {
+        Ok(listener) => {
+            sockopt::set_ipv6_v6only(&listener, false)?;
+            (listener, (Ipv6Addr::UNSPECIFIED, port).into())
+        }
+        Err(_) => {
+            let listener = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            (listener, (Ipv4Addr::UNSPECIFIED, port).into())
+        }
+    };
+    prepare(listener.as_fd(), unacknowledged_for)?;
+    bind(&listener, &address)?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+fn prepare(listener: impl AsFd, unacknowledged_for: Duration) -> io::Result<()> {
+    let listener = listener.as_fd();
+    sockopt::set_socket_reuseaddr(listener, true)?;
+    sockopt::set_socket_reuseport(listener, true)?;
+    sockopt::set_tcp_nodelay(listener, true)?;
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(listener, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(listener, KEEPALIVE_COUNT)?;
+    let millis = u32::try_from(unacknowledged_for.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(listener, millis)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn listeners_share_one_port_on_both_families() {
+        let (listeners, port) = open(0, 3, Duration::from_secs(1)).unwrap();
+        assert_eq!(listeners.len(), 3);
+        assert_ne!(port, 0);
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if TcpStream::connect(("::1", port)).is_err() {
+            eprintln!("this machine has no IPv6");
+        }
+    }
+
+    #[test]
+    fn a_port_that_somebody_else_holds_is_an_error() {
+        let holder = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = holder.local_addr().unwrap().port();
+        let error = open(port, 1, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,31 @@
+//! What this machine gives the process: processors to run on, descriptors to hold.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Largest table of sockets that a ring takes, whatever the limit of open files says.
+const SLOTS_MAX: u64 = 1 << 20;
+
+/// The processors that the process may use, in order.
+pub fn cpus() -> Vec<usize> {
+    let Ok(set) = sched_getaffinity(None) else { return Vec::new() };
+    (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect()
+}
+
+/// Keeps the calling thread on one processor. Where that is forbidden it runs on any.
+pub fn pin(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    let _ = sched_setaffinity(None, &set);
+}
+
+/// Raises the limit of open files as far as it goes; returns the places that each shard's table of sockets may have.
+pub fn slots() -> u32 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    current.unwrap_or(SLOTS_MAX).min(SLOTS_MAX) as u32
+}

@@ -1,0 +1,229 @@
+//! Between shards: what is published on one goes to the first, which owns the log's writer, and the answer comes back.
+//!
+//! A queue per direction and pair, written by one thread and read by one. The kernel only rings: a shard that is about to
+//! sleep says so, looks once more, and whoever has something for it then rings its bell.
+//!
+//! Invariant: after `falls_asleep`, either the sleeper sees what was sent before, or the sender sees it asleep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::base::id::EventId;
+use crate::base::limits::MAIL_MAX;
+use crate::ring::Token;
+
+/// An event as it was published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its type.
+    pub kind: String,
+    /// The JSON text of its data.
+    pub data: Option<String>,
+}
+
+/// Events of one publish request.
+#[derive(Debug)]
+pub struct Publication {
+    /// The shard that waits for the outcome.
+    pub shard: usize,
+    /// Its client.
+    pub token: Token,
+    /// At least one, at most `PUBLISH_EVENTS_MAX`.
+    pub events: Vec<Event>,
+}
+
+/// What became of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All are in the log, under these ids.
+    Ids(Vec<EventId>),
+    /// The upstream has taken all of them.
+    Accepted(usize),
+    /// The upstream did not take them all.
+    Unreachable,
+}
+
+/// Outcome and client.
+#[derive(Debug)]
+pub struct Reply {
+    /// Whose.
+    pub token: Token,
+    /// What.
+    pub outcome: Outcome,
+}
+
+/// What all threads of the process share besides the log.
+pub struct Office {
+    shards: Box<[Flags]>,
+    /// The subscribing link stands and was heard from.
+    upstream_up: AtomicBool,
+    draining: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Flags {
+    asleep: AtomicBool,
+}
+
+impl Office {
+    /// The office and the desks of `shards` shards.
+    pub fn new(shards: usize) -> (Arc<Self>, Vec<Desk>) {
+        let office = Arc::new(Self {
+            shards: std::iter::repeat_with(Flags::default).take(shards).collect(),
+            upstream_up: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        });
+        let desk = |shard| Desk { office: Arc::clone(&office), shard, post: Post::First(Vec::new()), awaited: 0 };
+        let mut desks: Vec<Desk> = (0..shards).map(desk).collect();
+        for shard in 1..shards {
+            let (to_first, from_other) = RingBuffer::new(MAIL_MAX);
+            let (to_other, from_first) = RingBuffer::new(MAIL_MAX);
+            desks[shard].post = Post::Other { out: to_first, inbox: from_first };
+            if let Post::First(pairs) = &mut desks[0].post {
+                pairs.push((from_other, to_other));
+            }
+        }
+        (office, desks)
+    }
+
+    /// Asks all shards to end. Their bells must be rung.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the upstream is subscribed and fresh.
+    pub fn is_upstream_up(&self) -> bool {
+        self.upstream_up.load(Ordering::Relaxed)
+    }
+
+    /// Whether a shard says that it is asleep: for tests of the bells.
+    pub fn is_asleep(&self, shard: usize) -> bool {
+        self.shards[shard].asleep.load(Ordering::SeqCst)
+    }
+}
+
+/// One shard's place in the office.
+pub struct Desk {
+    office: Arc<Office>,
+    shard: usize,
+    post: Post,
+    /// Publications of this shard that await their outcome.
+    awaited: usize,
+}
+
+enum Post {
+    /// The first shard: from and to each other.
+    First(Vec<(Consumer<Publication>, Producer<Reply>)>),
+    Other {
+        out: Producer<Publication>,
+        inbox: Consumer<Reply>,
+    },
+}
+
+impl Desk {
+    /// Which shard sits here.
+    pub fn shard(&self) -> usize {
+        self.shard
+    }
+
+    /// The office.
+    pub fn office(&self) -> &Arc<Office> {
+        &self.office
+    }
+
+    /// From now on whoever has something for us rings. Look once more before you sleep.
+    pub fn falls_asleep(&self) {
+        self.office.shards[self.shard].asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// No bells needed.
+    pub fn awake(&self) {
+        self.office.shards[self.shard].asleep.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether `shard` sleeps and has to be rung after what was just written for it. Says so to one caller only.
+    pub fn must_ring(&self, shard: usize) -> bool {
+        fence(Ordering::SeqCst);
+        let asleep = &self.office.shards[shard].asleep;
+        asleep.load(Ordering::Relaxed) && asleep.swap(false, Ordering::Relaxed)
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.office.shards.len()
+    }
+
+    /// Whether the end was asked for.
+    pub fn is_draining(&self) -> bool {
+        self.office.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether the upstream is subscribed and fresh.
+    pub fn is_upstream_up(&self) -> bool {
+        self.office.is_upstream_up()
+    }
+
+    /// Says whether the upstream is subscribed and fresh. First shard only.
+    pub fn set_upstream_up(&self, up: bool) {
+        if self.office.is_upstream_up() != up {
+            self.office.upstream_up.store(up, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any letter lies here.
+    pub fn has_mail(&self) -> bool {
+        match &self.post {
+            Post::First(pairs) => pairs.iter().any(|(inbox, _)| !inbox.is_empty()),
+            Post::Other { inbox, .. } => !inbox.is_empty(),
+        }
+    }
+
+    /// Takes the place of one publication that awaits its outcome; `false` when there are too many.
+    pub fn expect(&mut self) -> bool {
+        let room = self.awaited < MAIL_MAX;
+        self.awaited += usize::from(room);
+        room
+    }
+
+    /// An outcome has come.
+    pub fn fulfil(&mut self) {
+        self.awaited -= 1;
+    }
+
+    /// Sends a publication that was [expected](Self::expect) to the first shard; gives it back where this is the first.
+    pub fn send(&mut self, publication: Publication) -> Option<Publication> {
+        match &mut self.post {
+            Post::First(_) => Some(publication),
+            Post::Other { out, .. } => {
+                out.push(publication).expect("no more are under way than were expected");
+                None
+            }
+        }
+    }
+
+    /// The next publication of another shard. First shard only.
+    pub fn take_publication(&mut self) -> Option<Publication> {
+        let Post::First(pairs) = &mut self.post else { return None };
+        pairs.iter_mut().find_map(|(inbox, _)| inbox.pop().ok())
+    }
+
+    /// Sends an outcome to another shard. First shard only.
+    pub fn reply(&mut self, shard: usize, reply: Reply) {
+        if let Post::First(pairs) = &mut self.post {
+            let (_, out) = &mut pairs[shard - 1];
+            assert!(out.push(reply).is_ok(), "no more outcomes than publications");
+        }
+    }
+
+    /// The next outcome. Shards but the first.
+    pub fn take_reply(&mut self) -> Option<Reply> {
+        match &mut self.post {
+            Post::First(_) => None,
+            Post::Other { inbox, .. } => inbox.pop().ok(),
+        }
+    }
+}
