@@ -35,8 +35,7 @@ fn storm(seed: u64, bug: Option<Bug>) -> String {
     for number in 0..12 {
         let mut dice = world.dice();
         let arrives_at = world.now() + dice.spread(MILLIS, SECONDS);
-        let mut subscriber =
-            Subscriber::new(number, addr(), Rc::clone(&topics), Rc::clone(&ledger), dice, arrives_at);
+        let mut subscriber = Subscriber::new(number, addr(), Rc::clone(&topics), Rc::clone(&ledger), dice, arrives_at);
         if number > 0 {
             subscriber.be_fickle(arrives_at);
         }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
-use plasma::ring::Ring;
-use plasma::ring::uring::{Bells, OUTGOING, Options, Uring};
+use plasma::ring::uring::{Bells, Options, Uring};
+use plasma::ring::{OUTGOING, Ring};
 
 use super::{Harness, Read};
 

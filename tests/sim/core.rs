@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::dice::Dice;
 use super::kernel::{Kernel, OpKey};
 use super::net::{Conn, End, Place};
+use super::site::PeerDesk;
 use super::weather::Weather;
-use super::world::PeerDesk;
 
 /// One thing that will happen.
 #[derive(Clone, Copy, Debug)]

@@ -26,7 +26,7 @@ impl Dice {
 
     /// A number below `bound` (at least 1). The bias of the multiplication is below what a storm could notice.
     pub fn below(&mut self, bound: u64) -> u64 {
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number from `low` to `high`, both included.

@@ -5,7 +5,6 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use plasma::base::region::Region;
 use plasma::ring::{Attached, Completion, Errno, Part, Socket, Token};
 use slab::Slab;
@@ -153,7 +152,6 @@ pub struct Kernel {
     pub backlogs: Vec<(VecDeque<u32>, Option<OpKey>)>,
     pub regions: Rc<[Arc<Region>]>,
     pub area: Rc<Region>,
-    pub buffer_len: usize,
     pub buffers_free: Vec<u16>,
     pub buffer_count: usize,
     pub flights: Vec<FlightState>,

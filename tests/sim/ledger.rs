@@ -278,7 +278,9 @@ impl Ledger {
                 let due = since.is_some_and(|since| serial >= since) && wants(&stream.topics, &tried.topic);
                 if due && !told.iter().any(|notice| notice.covers(tried.id)) {
                     let (seed, client) = (self.seed, stream.client);
-                    panic!("seed {seed}: stream {number} of client {client} lost event {serial} ({tried:?}) in silence");
+                    panic!(
+                        "seed {seed}: stream {number} of client {client} lost event {serial} ({tried:?}) in silence"
+                    );
                 }
             }
         };
@@ -310,7 +312,10 @@ impl Ledger {
     /// In one line, for those who watch.
     pub fn summary(&self) -> String {
         let (tried, known, streams) = (self.tries.len(), self.by_id.len(), self.streams.len());
-        format!("{tried} events, {known} known, {streams} streams, {} deliveries, {} notices", self.deliveries, self.notices)
+        format!(
+            "{tried} events, {known} known, {streams} streams, {} deliveries, {} notices",
+            self.deliveries, self.notices
+        )
     }
 }
 
@@ -330,8 +335,8 @@ impl Stream {
 /// Whether a subscription to `topics` includes `topic`: itself or one above it.
 fn wants(topics: &[String], topic: &str) -> bool {
     topics.iter().any(|wanted| {
-        topic.strip_prefix(wanted.as_str()).is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with(if topic.starts_with('/') { '/' } else { ':' })
-        })
+        topic
+            .strip_prefix(wanted.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(if topic.starts_with('/') { '/' } else { ':' }))
     })
 }

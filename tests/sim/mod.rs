@@ -22,6 +22,8 @@ mod ops;
 pub mod peers;
 mod pipe;
 mod ring;
+mod sends;
+mod site;
 mod weather;
 mod world;
 
@@ -30,8 +32,9 @@ pub use dice::Dice;
 pub use ledger::{Expected, Ledger};
 pub use net::{End, Road};
 pub use ring::{RingSpec, SimRing};
+pub use site::{Peer, PeerId, Site};
 pub use weather::Weather;
-pub use world::{Peer, PeerId, Site, World};
+pub use world::World;
 
 /// One microsecond of virtual time, in nanoseconds.
 pub const MICROS: u64 = 1_000;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use plasma::ring::Errno;
 
 use super::core::{Core, Event};
+use super::kernel::Sleep;
 use super::pipe::Pipe;
 use super::weather::Weather;
 
@@ -347,6 +348,29 @@ impl Core {
                 self.poke_peer(peer, lag);
             }
             Holder::Nobody | Holder::Closed => {}
+        }
+    }
+
+    /// A shard's ring is gone.
+    pub(super) fn bury(&mut self, shard: usize) {
+        self.kernels[shard].sleep = Sleep::Done;
+        for place in self.places.values_mut() {
+            if let Place::Shards(shards) = place {
+                shards.retain(|&(of, _)| of != shard);
+            }
+        }
+        let waiting: Vec<u32> =
+            self.kernels[shard].backlogs.iter_mut().flat_map(|(waits, _)| waits.drain(..)).collect();
+        for conn in waiting {
+            self.hang_up(End { conn, side: 1 }, true);
+        }
+        for conn in 0..self.conns.len() {
+            for side in 0..2 {
+                let holder = self.conns[conn].sides[side].holder;
+                if matches!(holder, Holder::Socket { shard: of, .. } if of == shard) {
+                    self.hang_up(End { conn: conn as u32, side: side as u8 }, false);
+                }
+            }
         }
     }
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
-use plasma::ring::uring::OUTGOING;
 use plasma::ring::{
     Buffer, Completion, Errno, Flight, GATHER_MAX, Gather, Gathered, Listener, Part, Piece, Ring, Socket, Token,
 };
+use plasma::ring::{OUTGOING, RECV_LEN_MAX};
 use slab::Slab;
 
 use super::core::{Core, Event};
@@ -66,7 +66,7 @@ impl SimRing {
         let mut world = core.borrow_mut();
         let shard = world.kernels.len();
         let slots = OUTGOING + spec.slots as u32;
-        let (count, len) = (world.weather.recv_buffers, world.weather.recv_len);
+        let count = world.weather.recv_buffers;
         world.kernels.push(Kernel {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             free: [(OUTGOING..slots).map(Reverse).collect(), (0..OUTGOING).map(Reverse).collect()],
@@ -76,8 +76,7 @@ impl SimRing {
             late: Slab::new(),
             backlogs: spec.listeners.iter().map(|_| (VecDeque::new(), None)).collect(),
             regions: spec.regions.into(),
-            area: Rc::new(Region::new(usize::from(count) * len).expect("memory for receive buffers")),
-            buffer_len: len,
+            area: Rc::new(Region::new(usize::from(count) * RECV_LEN_MAX).expect("memory for receive buffers")),
             buffers_free: (0..count).collect(),
             buffer_count: usize::from(count),
             flights: Vec::new(),

@@ -27,7 +27,7 @@ pub struct Weather {
     pub no_room: u32,
     /// A pending send fails with `ENOBUFS`.
     pub no_buffers: u32,
-    /// A receive brings less than there is.
+    /// A receive brings less than there is, as if the rest came a moment later.
     pub short_recv: u32,
     /// A multishot accept ends on a success.
     pub accept_ends: u32,
@@ -47,8 +47,6 @@ pub struct Weather {
     pub zero_copy_copied: u32,
     /// Receive buffers per ring.
     pub recv_buffers: u16,
-    /// Bytes in each.
-    pub recv_len: usize,
 }
 
 impl Weather {
@@ -75,7 +73,6 @@ impl Weather {
             zero_copy_single: 0,
             zero_copy_copied: 1,
             recv_buffers: 4,
-            recv_len: 16 * 1024,
         }
     }
 
@@ -116,7 +113,6 @@ impl Weather {
             zero_copy_single,
             zero_copy_copied,
             recv_buffers: dice.between(1, 4) as u16,
-            recv_len: dice.spread(16, 64 * 1024) as usize,
         }
     }
 

@@ -32,7 +32,8 @@ const NOW: u8 = 4;
 const SEND: u8 = 5;
 const CLOSE: u8 = 6;
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nretry: 2000\n:ok\n\n";
+const HEAD: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\nretry: 2000\n:ok\n\n";
 
 /// Room for the toy's whole history.
 pub fn region() -> Arc<Region> {

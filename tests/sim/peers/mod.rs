@@ -17,7 +17,7 @@ pub use subscriber::{Reading, Subscriber};
 use plasma::ring::Errno;
 
 use super::net::End;
-use super::world::Site;
+use super::site::Site;
 
 /// A connection and the bytes that wait to be sent over it.
 #[derive(Debug)]
@@ -49,4 +49,3 @@ impl Link {
         Ok(true)
     }
 }
-

@@ -9,7 +9,7 @@ use plasma::ring::Errno;
 use super::{Link, http};
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
-use crate::sim::world::{Peer, Site};
+use crate::sim::site::{Peer, Site};
 use crate::sim::{MICROS, MILLIS, SECONDS};
 
 /// How much it publishes, and when.
@@ -88,7 +88,8 @@ impl Publisher {
         let serials: Vec<u32> = (0..count)
             .map(|_| {
                 let topic = &self.topics[self.dice.below(self.topics.len() as u64) as usize];
-                ledger.try_event(topic, self.dice.spread(self.pace.padding.0.max(1), self.pace.padding.1.max(1)) as usize)
+                ledger
+                    .try_event(topic, self.dice.spread(self.pace.padding.0.max(1), self.pace.padding.1.max(1)) as usize)
             })
             .collect();
         let texts: Vec<String> = serials.iter().map(|&serial| ledger.text_of(serial)).collect();

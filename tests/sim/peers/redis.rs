@@ -8,7 +8,7 @@ use super::{Link, resp};
 use crate::sim::dice::Dice;
 use crate::sim::ledger::Ledger;
 use crate::sim::net::Road;
-use crate::sim::world::{Peer, Site};
+use crate::sim::site::{Peer, Site};
 use crate::sim::{MICROS, MILLIS, SECONDS};
 
 /// What a Redis does to its clients.
@@ -202,8 +202,13 @@ impl Redis {
             1 => self.stalled_until = Some(now + span),
             2 => self.drop_clients(site),
             _ => {
-                let nonsense: &[&[u8]] =
-                    &[b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$-7\r\n", b"*99999999999\r\n", b"-ERR out of order\r\n", b"\0\xff\n"];
+                let nonsense: &[&[u8]] = &[
+                    b"HTTP/1.1 400 Bad Request\r\n\r\n",
+                    b"$-7\r\n",
+                    b"*99999999999\r\n",
+                    b"-ERR out of order\r\n",
+                    b"\0\xff\n",
+                ];
                 let nonsense = self.dice.pick(nonsense);
                 for client in &mut self.clients {
                     client.link.waiting.extend_from_slice(nonsense);

@@ -73,13 +73,9 @@ impl Reader {
 
 #[test]
 fn a_stream_is_read_the_same_at_every_cut() {
-    let stream = b"retry: 2000\n:ok\n\nid: 7\ndata: a\ndata: b\n\nevent: plasma.gap\ndata: {}\n\n:heartbeat \n\nid: 9\n";
-    let want = [
-        ":ok",
-        "event  Some([55]) [97, 10, 98]",
-        "event plasma.gap None [123, 125]",
-        ":heartbeat ",
-    ];
+    let stream =
+        b"retry: 2000\n:ok\n\nid: 7\ndata: a\ndata: b\n\nevent: plasma.gap\ndata: {}\n\n:heartbeat \n\nid: 9\n";
+    let want = [":ok", "event  Some([55]) [97, 10, 98]", "event plasma.gap None [123, 125]", ":heartbeat "];
     for cut in 0..=stream.len() {
         let (mut reader, mut got) = (Reader::default(), Vec::new());
         let mut see = |block: Block<'_>| {

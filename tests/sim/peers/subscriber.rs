@@ -10,7 +10,7 @@ use super::sse::{Block, Reader};
 use super::{Link, http};
 use crate::sim::dice::Dice;
 use crate::sim::ledger::{Ending, Ledger, Notice};
-use crate::sim::world::{Peer, Site};
+use crate::sim::site::{Peer, Site};
 use crate::sim::{MICROS, MILLIS, SECONDS};
 
 /// How a subscriber reads its stream.
@@ -120,7 +120,11 @@ impl Subscriber {
 
     /// Hangs up, one way or another, and comes back later.
     fn go_away(&mut self, site: &mut Site<'_>, end: crate::sim::End) -> State {
-        if self.dice.one_in(3) { site.reset(end) } else { site.close(end) }
+        if self.dice.one_in(3) {
+            site.reset(end)
+        } else {
+            site.close(end)
+        }
         State::Away { until: site.now() + self.dice.spread(MILLIS, 3 * SECONDS) }
     }
 
@@ -282,9 +286,7 @@ impl Peer for Subscriber {
             }
             State::Dialing(link) => self.dialing(site, link),
             State::Asking { link, answer, resume, next_at } => self.asking(site, link, answer, resume, next_at),
-            State::Streaming { link, reader, number, next_at } => {
-                self.streaming(site, link, reader, number, next_at)
-            }
+            State::Streaming { link, reader, number, next_at } => self.streaming(site, link, reader, number, next_at),
             state @ (State::Away { .. } | State::Gone) => state,
         };
         let next_at = match &self.state {
