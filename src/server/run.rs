@@ -140,10 +140,19 @@ fn serve(luggage: Luggage) {
             return;
         }
     };
-    let mut shard = Shard::new(ring, settings, desk, reader, writer, 1, log);
+    let mut shard = Shard::new(ring, settings, desk, reader, writer, 1, log.clone());
     ready.wait();
     shard.open();
-    let _ = happenings.send(Happening::Ended(turn_until_the_end(&mut shard)));
+    let end = turn_until_the_end(&mut shard);
+    let counts = shard.counts();
+    log.announce(Level::Info, "shard stopped", |fields| {
+        fields.uint("accepted", counts.accepted);
+        fields.uint("streams", counts.streams);
+        fields.uint("delivered", counts.delivered);
+        fields.uint("gaps", counts.gaps);
+        fields.uint("stalled", counts.stalled);
+    });
+    let _ = happenings.send(Happening::Ended(end));
 }
 
 fn turn_until_the_end<R: Ring>(shard: &mut Shard<R>) -> io::Result<Turn> {

@@ -72,7 +72,7 @@ impl<R: Ring> Shard<R> {
         self.drain.state = State::Going { since, place, behind: place < due };
         if place >= places && (self.clients.count() == 0 || passed >= self.settings.drain) {
             for place in 0..places {
-                if self.clients.at(place).stage != Stage::Free {
+                if self.clients.stage(place) != Stage::Free {
                     self.end(place, Ending::Farewell);
                 }
             }
@@ -82,8 +82,7 @@ impl<R: Ring> Shard<R> {
     }
 
     fn say_farewell(&mut self, socket: u32) {
-        let stage = self.clients.at(socket).stage;
-        match stage {
+        match self.clients.stage(socket) {
             Stage::Live => {
                 let millis = self.settings.policy.retry_millis + (self.ring.random() % JITTER_MAX) as i64;
                 let mut words = Vec::with_capacity(32);

@@ -53,7 +53,7 @@ impl<R: Ring> Shard<R> {
         let pinning: Vec<u32> = self.unreleased.values().filter(|sent| pins(sent)).filter_map(|sent| sent.socket).collect();
         let found = !pinning.is_empty();
         for socket in pinning {
-            if self.clients.at(socket).stage != Stage::Free {
+            if self.clients.stage(socket) != Stage::Free {
                 self.end_lapped(socket);
             }
         }

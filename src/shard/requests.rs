@@ -100,7 +100,7 @@ impl Request {
 
 impl<R: Ring> Shard<R> {
     fn request_key(&mut self, socket: u32) -> Option<usize> {
-        match self.clients.at(socket).stage {
+        match self.clients.stage(socket) {
             Stage::Request(key) => Some(key as usize),
             _ => None,
         }
@@ -108,9 +108,7 @@ impl<R: Ring> Shard<R> {
 
     /// Asks for what the client has sent.
     pub(super) fn receive(&mut self, socket: u32) {
-        let client = self.clients.at(socket);
-        let generation = client.generation;
-        match client.stage {
+        match self.clients.stage(socket) {
             Stage::Free => return,
             Stage::Request(key) => {
                 let request = &mut self.requests[key as usize];
@@ -125,7 +123,8 @@ impl<R: Ring> Shard<R> {
             }
             Stage::Live | Stage::Behind(_) => {}
         }
-        self.ring.recv(Socket(socket), false, Kind::Recv.token(socket, generation));
+        let token = Kind::Recv.token(socket, self.clients.at(socket).generation);
+        self.ring.recv(Socket(socket), false, token);
     }
 
     /// A buffer came; an empty one is the end.
