@@ -1,8 +1,8 @@
 //! Taking leave of the log's oldest part, and of whoever was still there.
 //!
-//! The writer asks by raising the log's tail. Sends that still name what lies before it are recalled; once they are back,
-//! every cursor from there is moved to the tail. Who lost something by that is told so, once and by name, or ended;
-//! whoever had nothing to get there loses nothing.
+//! The writer asks by raising the log's tail. Sends that still name what lies before it are recalled; once they are
+//! back, every cursor from there is moved to the tail. Who lost something by that is told so, once and by name, or
+//! ended; whoever had nothing to get there loses nothing.
 
 use super::outbox::{Gap, Then};
 use super::{Ending, Shard, SlowConsumer};

@@ -277,7 +277,7 @@ impl<R: Ring> Shard<R> {
         manner.keep_alive &= matches!(body, BodyLength::None | BodyLength::Exactly(0));
         match route {
             Route::Subscribe(subscription) if !self.drain.is_active() => {
-                return self.start_stream(socket, head, &subscription);
+                self.start_stream(socket, head, &subscription);
             }
             Route::Subscribe(_) => {
                 let answer = Answer::text(503, "shutting down\n").with("Retry-After", "1");

@@ -244,14 +244,7 @@ impl RedisFeed {
         }
     }
 
-    fn close_subscriber(
-        &mut self,
-        ring: &mut impl Ring,
-        intake: &mut Intake,
-        log: &Log,
-        now: Instant,
-        reason: &str,
-    ) {
+    fn close_subscriber(&mut self, ring: &mut impl Ring, intake: &mut Intake, log: &Log, now: Instant, reason: &str) {
         let _ = intake;
         if let Some(subscriber) = &mut self.subscriber {
             subscriber.closed(reason, |_| {});
