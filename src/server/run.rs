@@ -206,11 +206,14 @@ fn announce(config: &Config, port: u16, slots: u32, log: &Log) {
     log.announce(Level::Info, "listening", |fields| {
         fields.uint("http_port", u64::from(port));
         fields.uint("shards", config.shards as u64);
-        fields.str("upstream", match config.upstream {
-            config::Upstream::Memory => "memory",
-            config::Upstream::Redis => "redis",
-            config::Upstream::Mock => "mock",
-        });
+        fields.str(
+            "upstream",
+            match config.upstream {
+                config::Upstream::Memory => "memory",
+                config::Upstream::Redis => "redis",
+                config::Upstream::Mock => "mock",
+            },
+        );
         fields.uint("connections_max", connections_max);
         fields.uint("connections_max_per_shard", u64::from(slots) * 95 / 100);
         fields.str("version", env!("CARGO_PKG_VERSION"));

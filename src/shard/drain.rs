@@ -29,7 +29,11 @@ enum State {
     #[default]
     NotYet,
     /// Since then, up to this place of the table, and whether more are due already.
-    Going { since: Instant, place: u32, behind: bool },
+    Going {
+        since: Instant,
+        place: u32,
+        behind: bool,
+    },
     Over,
 }
 

@@ -262,8 +262,8 @@ impl<R: Ring> Shard<R> {
     fn emptied(&mut self, key: u32, socket: u32) {
         let outbox = &mut self.outboxes[key as usize];
         match outbox.then {
-            // Whoever catches up while a batch is being fanned out, or ahead of what was read, waits until that is over:
-            // members of the batch must not change under it.
+            // Whoever catches up while a batch is being fanned out, or ahead of what was read, waits until that is
+            // over: members of the batch must not change under it.
             Then::Stream if self.fanout.is_active() || outbox.at > self.reader.seen() => self.arrivals.push(key),
             Then::Stream => {
                 self.remove_outbox(key);

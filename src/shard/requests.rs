@@ -291,7 +291,7 @@ impl<R: Ring> Shard<R> {
         }
         match route {
             Route::Subscribe(subscription) if !self.drain.is_active() => {
-                return self.start_stream(socket, head, &subscription);
+                self.start_stream(socket, head, &subscription);
             }
             Route::Subscribe(_) => {
                 let answer = Answer::text(503, "shutting down\n").with("Retry-After", "1");
@@ -395,7 +395,8 @@ impl<R: Ring> Shard<R> {
     /// A short answer is out.
     pub(super) fn answered(&mut self, socket: u32, after: AfterAnswer) {
         let Some(key) = self.request_key(socket) else { return };
-        let due = self.ring.now() + if after == AfterAnswer::Linger { LINGER_FOR } else { self.settings.request_timeout };
+        let due =
+            self.ring.now() + if after == AfterAnswer::Linger { LINGER_FOR } else { self.settings.request_timeout };
         let request = &mut self.requests[key];
         request.outbox = None;
         match (after, std::mem::replace(&mut request.phase, Phase::Head)) {

@@ -33,7 +33,9 @@ use self::ops::{Message, Op, address};
 use self::resolver::Resolver;
 use self::setup::Abilities;
 pub use self::setup::{Unfit, check};
-use super::{Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token};
+use super::{
+    Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token,
+};
 use crate::base::region::Region;
 use crate::base::time::Instant;
 
@@ -79,6 +81,7 @@ pub struct Uring {
     ops: Slab<Op>,
     gathers: Vec<Message>,
     gathers_used: usize,
+    #[expect(clippy::vec_box, reason = "the kernel reads each where it lies, and a growing list moves")]
     addresses: Vec<Box<rustix::net::SocketAddrAny>>,
     ready: VecDeque<Completion>,
     resolver: Resolver,
@@ -95,7 +98,8 @@ pub struct Uring {
     random: u64,
 }
 
-/// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first need.
+/// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first
+/// need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registration {
     NotYet,
@@ -429,8 +433,7 @@ impl Ring for Uring {
     }
 
     fn close(&mut self, socket: Socket, reset: bool, token: Token) {
-        let user_data =
-            if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
+        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
         // A chain must not be cut by a submission in between.
         let queue = self.ring.submission();
         let room = queue.capacity() - queue.len();
