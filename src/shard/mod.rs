@@ -250,7 +250,11 @@ impl<R: Ring> Shard<R> {
 
     /// Whether there is work that no completion will announce.
     fn is_busy(&self) -> bool {
-        self.fanout.is_active() || self.sweep.is_behind() || !self.starved.is_empty() || self.drain.is_behind()
+        self.fanout.is_active()
+            || self.sweep.is_behind()
+            || !self.starved.is_empty()
+            || self.drain.is_behind()
+            || self.feed.as_ref().is_some_and(Feed::has_grown)
     }
 
     fn now(&self) -> Instant {
