@@ -130,6 +130,8 @@ pub struct Counts {
     pub streams: u64,
     /// Events sent to streams that have ended.
     pub delivered: u64,
+    /// Sends of a fan-out that did not go out whole.
+    pub cut: u64,
     /// Gap notices written and streams closed instead of one.
     pub gaps: u64,
     /// Streams ended because nothing moved.
@@ -363,6 +365,11 @@ impl<R: Ring> Shard<R> {
             && self.topics.membership_count() == 0
             && self.bodies_len == 0
             && self.profiles.is_empty()
+    }
+
+    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for measurements.
+    pub fn is_caught_up(&self) -> bool {
+        !self.is_busy() && !self.reader.has_news() && self.outboxes.is_empty()
     }
 
     /// The ring, for tests and measurements.
