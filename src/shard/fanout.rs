@@ -284,6 +284,7 @@ impl<R: Ring> Shard<R> {
             Err(error) => return self.end(token.index(), super::ending_of(error)),
         };
         let memberships = client.memberships;
+        self.counts.cut += 1;
         let range = self.fanout.range.clone();
         let (mut events, mut bytes) = (0, 0);
         let reader = &self.reader;

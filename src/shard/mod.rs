@@ -130,6 +130,8 @@ pub struct Counts {
     pub streams: u64,
     /// Events sent to streams that have ended.
     pub delivered: u64,
+    /// Sends of a fan-out that did not go out whole.
+    pub cut: u64,
     /// Gap notices written and streams closed instead of one.
     pub gaps: u64,
     /// Streams ended because nothing moved.
@@ -249,7 +251,11 @@ impl<R: Ring> Shard<R> {
 
     /// Whether there is work that no completion will announce.
     fn is_busy(&self) -> bool {
-        self.fanout.is_active() || self.sweep.is_behind() || !self.starved.is_empty() || self.drain.is_behind()
+        self.fanout.is_active()
+            || self.sweep.is_behind()
+            || !self.starved.is_empty()
+            || self.drain.is_behind()
+            || self.feed.as_ref().is_some_and(Feed::has_grown)
     }
 
     fn now(&self) -> Instant {
@@ -358,6 +364,11 @@ impl<R: Ring> Shard<R> {
             && self.topics.membership_count() == 0
             && self.bodies_len == 0
             && self.profiles.is_empty()
+    }
+
+    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for measurements.
+    pub fn is_caught_up(&self) -> bool {
+        !self.is_busy() && !self.reader.has_news() && self.outboxes.is_empty()
     }
 
     /// The ring, for tests and measurements.

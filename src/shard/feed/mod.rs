@@ -108,6 +108,11 @@ impl Feed {
         [full, source].into_iter().flatten().min()
     }
 
+    /// Whether there is something that the readers have not been shown.
+    pub(super) fn has_grown(&self) -> bool {
+        self.intake.grown
+    }
+
     /// Appends an event as if it had just been published: for measurements. `None` when there is no room.
     pub fn inject(&mut self, kind: &str, data: Option<&str>, unix_millis: u64) -> Option<EventId> {
         self.intake.unix_millis = unix_millis;
