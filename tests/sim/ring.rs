@@ -56,7 +56,7 @@ enum Op {
     Send(Socket, Vec<Part>, bool, Token, u32),
     CancelSend(u32),
     Cancel(Token),
-    Close(Socket, Token),
+    Close(Socket, bool, Token),
     RingBell(usize),
 }
 
@@ -128,7 +128,7 @@ impl SimRing {
                 }
                 Op::CancelSend(flight) => core.cancel_send(self.shard, flight),
                 Op::Cancel(token) => core.cancel(self.shard, token),
-                Op::Close(socket, token) => core.close(self.shard, socket, token),
+                Op::Close(socket, reset, token) => core.close(self.shard, socket, reset, token),
                 Op::RingBell(shard) => core.ring_bell(shard),
             }
         }
@@ -245,8 +245,8 @@ impl Ring for SimRing {
         self.queue.push(Op::Cancel(token));
     }
 
-    fn close(&mut self, socket: Socket, token: Token) {
-        self.queue.push(Op::Close(socket, token));
+    fn close(&mut self, socket: Socket, reset: bool, token: Token) {
+        self.queue.push(Op::Close(socket, reset, token));
     }
 
     fn ring_bell(&mut self, shard: usize) {

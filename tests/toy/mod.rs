@@ -264,9 +264,9 @@ impl Toy {
 
     fn close(&mut self, number: u32) {
         let client = self.clients.remove(&number).unwrap();
-        self.ring.close(client.socket, Token::new(CLOSE, number, 0));
+        self.ring.close(client.socket, false, Token::new(CLOSE, number, 0));
         if self.bug == Some(Bug::ClosesTwice) && number == 5 {
-            self.ring.close(client.socket, Token::new(CLOSE, number, 0));
+            self.ring.close(client.socket, false, Token::new(CLOSE, number, 0));
         }
     }
 }
