@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 
 use super::clients::Stage;
-use super::outbox::Then;
 use super::requests::Request;
 use super::tokens::Kind;
 use super::{Due, Ending, Idle, Shard};
@@ -171,7 +170,13 @@ impl<R: Ring> Shard<R> {
         }
         self.profiles.release(profile);
         self.clients.go(socket);
-        self.ring.close(Socket(socket), Kind::Close.token(socket, generation));
+        // Memory that the client has been sent without a copy stays with the kernel until it has it; when it goes, or
+        // is sent away, nobody may wait for that.
+        let reset = ending != Ending::Farewell && self.unreleased.values().any(|sent| sent.socket == Some(socket));
+        for sent in self.unreleased.values_mut().filter(|sent| sent.socket == Some(socket)) {
+            sent.socket = None;
+        }
+        self.ring.close(Socket(socket), reset, Kind::Close.token(socket, generation));
         if self.door.state == State::Full && self.clients.count() <= self.door.open_at {
             self.open();
         }
@@ -179,16 +184,10 @@ impl<R: Ring> Shard<R> {
 
     /// One line for each stream that ends.
     fn log_stream_end(&mut self, socket: u32, ending: Ending) {
-        let client = self.clients.at(socket);
-        let is_stream = match client.stage {
-            Stage::Live => true,
-            Stage::Behind(key) => self.outboxes[key as usize].then != Then::Answer(super::requests::AfterAnswer::Next),
-            _ => false,
-        };
-        if !is_stream {
+        let client = self.clients.at(socket).clone();
+        if !matches!(client.stage, Stage::Live | Stage::Behind(_)) {
             return;
         }
-        let client = self.clients.at(socket).clone();
         self.counts.delivered += u64::from(client.events);
         if !self.log.takes_access() {
             return;

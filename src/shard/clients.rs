@@ -38,7 +38,7 @@ enum Peer {
 pub(super) struct Client {
     pub stage: Stage,
     peer: Peer,
-    /// 24 bits; tells the holder of a place from its predecessors.
+    /// 24 bits, counted over all places; tells the holder of a place from its predecessors.
     pub generation: u32,
     pub memberships: Memberships,
     pub profile: ProfileId,
@@ -91,6 +91,7 @@ impl Client {
 pub(super) struct Clients {
     table: Vec<Client>,
     count: usize,
+    generation: u32,
     wide: Slab<Ipv6Addr>,
 }
 
@@ -111,9 +112,9 @@ impl Clients {
         if index >= self.table.len() {
             self.table.resize(index + 1, Client::FREE);
         }
-        let generation = (self.table[index].generation + 1) & Token::GENERATION_MAX;
         debug_assert_eq!(self.table[index].stage, Stage::Free);
-        let stage = Stage::Request(request);
+        self.generation = (self.generation + 1) & Token::GENERATION_MAX;
+        let (stage, generation) = (Stage::Request(request), self.generation);
         self.table[index] = Client { stage, generation, since: tick, quiet_since: tick, ..Client::FREE };
         self.count += 1;
         generation
@@ -125,10 +126,11 @@ impl Clients {
         if let Peer::V6(key) = client.peer {
             self.wide.remove(key as usize);
         }
-        let generation = client.generation;
-        *client = Client { generation, ..Client::FREE };
+        *client = Client::FREE;
         self.count -= 1;
+        // With nobody left, nothing is kept for the next crowd: memory returns to where it was.
         if self.count == 0 {
+            self.table = Vec::new();
             self.wide = Slab::new();
         }
     }
@@ -139,7 +141,12 @@ impl Clients {
         (client.generation == token.generation() && client.stage != Stage::Free).then_some(client)
     }
 
-    /// Whoever is at `socket` now.
+    /// The stage of whoever is at `socket`, if anybody is.
+    pub fn stage(&self, socket: u32) -> Stage {
+        self.table.get(socket as usize).map_or(Stage::Free, |client| client.stage)
+    }
+
+    /// The client at `socket`, which is there.
     pub fn at(&mut self, socket: u32) -> &mut Client {
         &mut self.table[socket as usize]
     }

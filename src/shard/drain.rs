@@ -29,7 +29,11 @@ enum State {
     #[default]
     NotYet,
     /// Since then, up to this place of the table, and whether more are due already.
-    Going { since: Instant, place: u32, behind: bool },
+    Going {
+        since: Instant,
+        place: u32,
+        behind: bool,
+    },
     Over,
 }
 
@@ -49,21 +53,14 @@ impl Drain {
 }
 
 impl<R: Ring> Shard<R> {
-    /// Begins or goes on with the end, when that has come.
-    pub(super) fn look_after_drain(&mut self) {
-        match self.drain.state {
-            State::NotYet if self.desk.is_draining() => {
-                self.shut();
-                self.drain.state = State::Going { since: self.now(), place: 0, behind: false };
-                self.say_farewells();
-            }
-            State::Going { .. } => self.say_farewells(),
-            State::NotYet | State::Over => {}
+    /// Begins or goes on with the end, when that has come; whether anything was sent.
+    pub(super) fn say_farewells(&mut self) -> bool {
+        if matches!(self.drain.state, State::NotYet) && self.desk.is_draining() {
+            self.shut();
+            self.drain.state = State::Going { since: self.now(), place: 0, behind: false };
         }
-    }
-
-    fn say_farewells(&mut self) {
-        let State::Going { since, mut place, .. } = self.drain.state else { return };
+        let State::Going { since, place: begin, .. } = self.drain.state else { return false };
+        let mut place = begin;
         // The last word is said early enough to be heard, and whoever is still busy then is cut off at the end.
         let passed = self.now().since(since);
         let window = self.settings.drain.mul_f32(0.8);
@@ -72,24 +69,24 @@ impl<R: Ring> Shard<R> {
         let due = (f64::from(places) * share).max(PLACES_PER_SECOND * (passed.as_secs_f64() + 0.1));
         let due = if due < f64::from(places) { due as u32 } else { places };
         let until = due.min(place + SLICE_MAX);
-        while place < until && !self.fanout.is_active() {
+        while place < until {
             self.say_farewell(place);
             place += 1;
         }
         self.drain.state = State::Going { since, place, behind: place < due };
         if place >= places && (self.clients.count() == 0 || passed >= self.settings.drain) {
             for place in 0..places {
-                if self.clients.at(place).stage != Stage::Free {
+                if self.clients.stage(place) != Stage::Free {
                     self.end(place, Ending::Farewell);
                 }
             }
             self.drain.state = State::Over;
         }
+        place > begin
     }
 
     fn say_farewell(&mut self, socket: u32) {
-        let stage = self.clients.at(socket).stage;
-        match stage {
+        match self.clients.stage(socket) {
             Stage::Live => {
                 let millis = self.settings.policy.retry_millis + (self.ring.random() % JITTER_MAX) as i64;
                 let mut words = Vec::with_capacity(32);

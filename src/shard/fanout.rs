@@ -198,7 +198,7 @@ impl<R: Ring> Shard<R> {
         while *left > 0 && from < self.fanout.several.len() {
             let (socket, index) = self.fanout.several[from];
             let same = self.fanout.several[from..].iter().take_while(|entry| entry.0 == socket).count();
-            if self.clients.at(socket).stage == Stage::Live {
+            if self.clients.stage(socket) == Stage::Live {
                 *left -= 1;
                 if same == 1 {
                     self.deliver_topic(socket, index as usize);
@@ -217,7 +217,7 @@ impl<R: Ring> Shard<R> {
         let span = self.reader.span(self.reader.record(self.fanout.range.start));
         let gather = self.ring.gather(&[super::piece_of(span)]);
         while *left > 0 && place < self.clients.places() {
-            if self.clients.at(place).stage == Stage::Live {
+            if self.clients.stage(place) == Stage::Live {
                 *left -= 1;
                 self.send_now(place, gather, 1);
             }

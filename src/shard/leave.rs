@@ -1,10 +1,11 @@
 //! Taking leave of the log's oldest part, and of whoever was still there.
 //!
-//! The writer asks by raising the log's tail. Sends that still name what lies before it are recalled; once they are back,
-//! every cursor from there is moved to the tail. Who lost something by that is told so, once and by name, or ended;
-//! whoever had nothing to get there loses nothing.
+//! The writer asks by raising the log's tail. Sends that still name what lies before it are recalled; once they are
+//! back, every cursor from there is moved to the tail. Who lost something by that is told so, once and by name, or
+//! ended; whoever had nothing to get there loses nothing.
 
-use super::outbox::{Gap, Then};
+use super::clients::Stage;
+use super::outbox::{Gap, Outbox, Then, Unreleased};
 use super::{Ending, Shard, SlowConsumer};
 use crate::base::limits::CUT_LEN_MAX;
 use crate::base::log::Level;
@@ -19,10 +20,11 @@ impl<R: Ring> Shard<R> {
             // The kernel may have let go of what was only pinned.
             return self.reader.leave(self.reader.tail(), self.least_unreleased());
         };
-        let behind = |outbox: &super::Outbox| outbox.pinned().is_some_and(|pinned| pinned < tail);
+        // One that was recalled and is past the tail after all has to be sent on its way again too.
+        let behind = |outbox: &Outbox| outbox.recalled || outbox.pinned().is_some_and(|pinned| pinned < tail);
         let lapped = self.outboxes.iter().filter(|(_, outbox)| behind(outbox)).map(|(key, _)| key as u32);
         let lapped: Vec<u32> = lapped.collect();
-        let mut recalled = false;
+        let mut recalled = self.send_away_pinning(tail);
         for &key in &lapped {
             if self.outboxes[key as usize].flight.is_some() {
                 self.recall(key);
@@ -44,8 +46,23 @@ impl<R: Ring> Shard<R> {
         }
     }
 
+    /// Whoever has not received what it was sent without a copy from before `tail` is ended, whatever the policy: only
+    /// that makes the kernel let go. Whether anybody was.
+    fn send_away_pinning(&mut self, tail: Seq) -> bool {
+        let pins = |sent: &Unreleased| sent.pinned.is_some_and(|pinned| pinned < tail);
+        let pinning: Vec<u32> =
+            self.unreleased.values().filter(|sent| pins(sent)).filter_map(|sent| sent.socket).collect();
+        let found = !pinning.is_empty();
+        for socket in pinning {
+            if self.clients.stage(socket) != Stage::Free {
+                self.end_lapped(socket);
+            }
+        }
+        found
+    }
+
     fn least_unreleased(&self) -> Seq {
-        self.unreleased.values().flatten().copied().min().unwrap_or(self.reader.seen())
+        self.unreleased.values().filter_map(|sent| sent.pinned).min().unwrap_or(self.reader.seen())
     }
 
     /// Moves one cursor to `tail`, and notes what it lost by that.

@@ -1,7 +1,7 @@
 //! Between shards: what is published on one goes to the first, which owns the log's writer, and the answer comes back.
 //!
-//! A queue per direction and pair, written by one thread and read by one. The kernel only rings: a shard that is about to
-//! sleep says so, looks once more, and whoever has something for it then rings its bell.
+//! A queue per direction and pair, written by one thread and read by one. The kernel only rings: a shard that is about
+//! to sleep says so, looks once more, and whoever has something for it then rings its bell.
 //!
 //! Invariant: after `falls_asleep`, either the sleeper sees what was sent before, or the sender sees it asleep.
 

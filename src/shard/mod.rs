@@ -49,7 +49,7 @@ use crate::base::log::Log;
 use crate::base::time::Instant;
 use crate::base::wheel::{TICK, Wheel, tick_of};
 use crate::dialect::plasma;
-use crate::hub::{Missed, Reader, Seq, Span, Topics, Writer};
+use crate::hub::{Missed, Reader, Span, Topics, Writer};
 use crate::ring::{Attached, Completion, Errno, Listener, Piece, Ring};
 
 /// The ring's regions, in this order.
@@ -156,8 +156,8 @@ pub struct Shard<R: Ring> {
     outboxes: Slab<Outbox>,
     /// Outboxes that wait for the end of the batch.
     arrivals: Vec<u32>,
-    /// Zero-copy sends that are through but still read the log from there on, by token.
-    unreleased: HashMap<u64, Option<Seq>>,
+    /// Zero-copy sends that are through but still read the log, by token.
+    unreleased: HashMap<u64, outbox::Unreleased>,
     /// Numbers pending sends.
     flights: u32,
     wheel: Wheel<Due>,
@@ -230,7 +230,6 @@ impl<R: Ring> Shard<R> {
         self.fire_alarms();
         self.run_feed();
         self.read_log();
-        self.look_after_drain();
         Ok(self.verdict())
     }
 
@@ -318,14 +317,14 @@ impl<R: Ring> Shard<R> {
         self.due = due;
     }
 
-    /// Takes in what the log has grown by and sends it on; between two batches the sweep has its turn.
+    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their turn:
+    /// what they send must be through before the same sockets may be sent to again.
     fn read_log(&mut self) {
         if self.fanout.is_active() {
             return self.fan_out();
         }
         self.take_leave();
-        if self.sweep_if_due() {
-            // What was swept must be through before the same sockets may be sent to again.
+        if self.sweep_if_due() || self.say_farewells() {
             return;
         }
         self.begin_batch();

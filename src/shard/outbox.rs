@@ -69,6 +69,14 @@ pub(super) struct Sending {
     until: Seq,
 }
 
+/// A zero-copy send that is through as far as the socket is concerned, while the kernel still reads what it named.
+pub(super) struct Unreleased {
+    /// The oldest record it named.
+    pub pinned: Option<Seq>,
+    /// Whose it was, as long as that client is here.
+    pub socket: Option<u32>,
+}
+
 impl Outbox {
     pub fn new(socket: u32, at: Seq, then: Then) -> Self {
         Self {
@@ -184,7 +192,8 @@ impl<R: Ring> Shard<R> {
         let Some(outbox) = self.outboxes.get_mut(key as usize) else { return };
         let Some(sending) = outbox.flight.take_if(|sending| sending.serial == token.generation()) else { return };
         if more {
-            self.unreleased.insert(token.to_bits(), outbox.pinned());
+            let sent = Unreleased { pinned: outbox.pinned(), socket: outbox.socket };
+            self.unreleased.insert(token.to_bits(), sent);
         }
         let Some(socket) = outbox.socket else {
             self.remove_outbox(key);
@@ -253,8 +262,8 @@ impl<R: Ring> Shard<R> {
     fn emptied(&mut self, key: u32, socket: u32) {
         let outbox = &mut self.outboxes[key as usize];
         match outbox.then {
-            // Whoever catches up while a batch is being fanned out, or ahead of what was read, waits until that is over:
-            // members of the batch must not change under it.
+            // Whoever catches up while a batch is being fanned out, or ahead of what was read, waits until that is
+            // over: members of the batch must not change under it.
             Then::Stream if self.fanout.is_active() || outbox.at > self.reader.seen() => self.arrivals.push(key),
             Then::Stream => {
                 self.remove_outbox(key);
@@ -301,8 +310,8 @@ impl<R: Ring> Shard<R> {
 
     /// A zero-copy send let go of its memory.
     pub(super) fn on_released(&mut self, token: Token, copied: bool) {
-        self.unreleased.remove(&token.to_bits());
-        if copied && let Some(socket) = self.outboxes.get(token.index() as usize).and_then(|outbox| outbox.socket) {
+        let sent = self.unreleased.remove(&token.to_bits());
+        if copied && let Some(socket) = sent.and_then(|sent| sent.socket) {
             self.clients.at(socket).copies = true;
         }
     }

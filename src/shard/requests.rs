@@ -36,6 +36,8 @@ pub(super) struct Request {
     ended: bool,
     /// There may be more to receive than was asked for.
     paused: bool,
+    /// Not everything that the client sends will be read.
+    lingers: bool,
 }
 
 enum Phase {
@@ -75,8 +77,10 @@ pub(super) enum AfterAnswer {
     Body,
     /// The next request.
     Next,
-    /// The end, once the client has heard it.
+    /// The end.
     End,
+    /// The end, once the client has said everything: bytes that nobody reads would reset the connection.
+    Linger,
 }
 
 impl Request {
@@ -89,13 +93,14 @@ impl Request {
             receiving: false,
             ended: false,
             paused: false,
+            lingers: false,
         }
     }
 }
 
 impl<R: Ring> Shard<R> {
     fn request_key(&mut self, socket: u32) -> Option<usize> {
-        match self.clients.at(socket).stage {
+        match self.clients.stage(socket) {
             Stage::Request(key) => Some(key as usize),
             _ => None,
         }
@@ -103,9 +108,7 @@ impl<R: Ring> Shard<R> {
 
     /// Asks for what the client has sent.
     pub(super) fn receive(&mut self, socket: u32) {
-        let client = self.clients.at(socket);
-        let generation = client.generation;
-        match client.stage {
+        match self.clients.stage(socket) {
             Stage::Free => return,
             Stage::Request(key) => {
                 let request = &mut self.requests[key as usize];
@@ -120,19 +123,20 @@ impl<R: Ring> Shard<R> {
             }
             Stage::Live | Stage::Behind(_) => {}
         }
-        self.ring.recv(Socket(socket), false, Kind::Recv.token(socket, generation));
+        let token = Kind::Recv.token(socket, self.clients.at(socket).generation);
+        self.ring.recv(Socket(socket), false, token);
     }
 
-    /// Bytes came, at least one.
+    /// A buffer came; an empty one is the end.
     pub(super) fn on_received(&mut self, token: Token, bytes: &[u8]) {
         let socket = token.index();
         let Some(client) = self.clients.find(token) else { return };
+        if bytes.is_empty() {
+            return self.on_nothing_received(token, Ok(0));
+        }
         match client.stage {
             Stage::Request(key) => self.requests[key as usize].receiving = false,
             _ => return self.on_chatter(socket),
-        }
-        if bytes.is_empty() {
-            return self.on_input_ended(socket);
         }
         self.take_bytes(socket, bytes);
         // A full buffer says that there may be more, and no further report may come.
@@ -256,7 +260,14 @@ impl<R: Ring> Shard<R> {
                 }
                 Some(progress.used)
             }
-            Ok(progress) => (progress.used > 0).then_some(progress.used),
+            Ok(progress) => {
+                // The deadline is for the head; a body may take long as long as it comes.
+                let due = self.ring.now() + self.settings.request_timeout;
+                if let Some(alarm) = self.requests[key].alarm.replace(self.wheel.arm(due, Due::Request { socket })) {
+                    self.wheel.disarm(alarm);
+                }
+                (progress.used > 0).then_some(progress.used)
+            }
         }
     }
 
@@ -274,10 +285,13 @@ impl<R: Ring> Shard<R> {
             return self.take_publish(socket, head, body, Publishing { manner, debug });
         }
         // Nobody will read the body of any other request, so nothing can follow it.
-        manner.keep_alive &= matches!(body, BodyLength::None | BodyLength::Exactly(0));
+        if !matches!(body, BodyLength::None | BodyLength::Exactly(0)) {
+            manner.keep_alive = false;
+            self.linger(socket);
+        }
         match route {
             Route::Subscribe(subscription) if !self.drain.is_active() => {
-                return self.start_stream(socket, head, &subscription);
+                self.start_stream(socket, head, &subscription);
             }
             Route::Subscribe(_) => {
                 let answer = Answer::text(503, "shutting down\n").with("Retry-After", "1");
@@ -328,7 +342,15 @@ impl<R: Ring> Shard<R> {
 
     fn refuse(&mut self, socket: u32, refusal: Refusal) {
         let answer = self.settings.policy.with_cors(refusal.into());
+        self.linger(socket);
         self.answer(socket, &answer, Manner::LAST);
+    }
+
+    /// Not all that the client sends will be read.
+    fn linger(&mut self, socket: u32) {
+        if let Some(key) = self.request_key(socket) {
+            self.requests[key].lingers = true;
+        }
     }
 
     /// The answer to a publish request that `token` (of kind `Recv`) was made for.
@@ -346,8 +368,12 @@ impl<R: Ring> Shard<R> {
     pub(super) fn answer(&mut self, socket: u32, answer: &Answer, mut manner: Manner) {
         manner.keep_alive &= !self.drain.is_active();
         let bytes = answer.to_bytes(manner, &http_date(self.ring.unix_millis() / 1_000));
-        let after = if manner.keep_alive { AfterAnswer::Next } else { AfterAnswer::End };
         if let Some(key) = self.request_key(socket) {
+            let after = match manner.keep_alive {
+                true => AfterAnswer::Next,
+                false if self.requests[key].lingers => AfterAnswer::Linger,
+                false => AfterAnswer::End,
+            };
             let phase = std::mem::replace(&mut self.requests[key].phase, Phase::Answering);
             self.forget_body(&phase);
             if let Some(alarm) = self.requests[key].alarm.take() {
@@ -369,13 +395,14 @@ impl<R: Ring> Shard<R> {
     /// A short answer is out.
     pub(super) fn answered(&mut self, socket: u32, after: AfterAnswer) {
         let Some(key) = self.request_key(socket) else { return };
-        let due = self.ring.now() + if after == AfterAnswer::End { LINGER_FOR } else { self.settings.request_timeout };
+        let due =
+            self.ring.now() + if after == AfterAnswer::Linger { LINGER_FOR } else { self.settings.request_timeout };
         let request = &mut self.requests[key];
         request.outbox = None;
         match (after, std::mem::replace(&mut request.phase, Phase::Head)) {
             (AfterAnswer::Body, Phase::Continuing(incoming)) => request.phase = Phase::Body(incoming),
-            (AfterAnswer::End, _) if request.ended => return self.end(socket, Ending::Answered),
-            (AfterAnswer::End, _) => request.phase = Phase::Lingering(0),
+            (AfterAnswer::Linger, _) if !request.ended => request.phase = Phase::Lingering(0),
+            (AfterAnswer::End | AfterAnswer::Linger, _) => return self.end(socket, Ending::Answered),
             (_, _) => {}
         }
         if request.alarm.is_none() {

@@ -6,9 +6,9 @@ use super::Shard;
 use super::clients::Stage;
 use super::outbox::{Gap, Outbox, Then};
 use super::profiles::Profile;
+use crate::base::id::EventId;
 use crate::dialect::{Resume, Subscription, plasma};
 use crate::hub::{Kind, Place, Seq, Subscriber};
-use crate::base::id::EventId;
 use crate::ring::{Part, Ring};
 use crate::wire::http1::{Head, http_date};
 use crate::wire::sse::Reason;
@@ -23,7 +23,7 @@ pub(super) struct Heads {
 impl<R: Ring> Shard<R> {
     /// Turns a request into a stream.
     pub(super) fn start_stream(&mut self, socket: u32, head: &Head<'_>, subscription: &Subscription) {
-        let Stage::Request(request) = self.clients.at(socket).stage else { return };
+        let Stage::Request(request) = self.clients.stage(socket) else { return };
         self.drop_request(request);
         let log = self.reader.log();
         let topics = subscription.topics.iter().map(|name| (log.hash(name), name.as_slice()));

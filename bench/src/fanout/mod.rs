@@ -1,9 +1,9 @@
 //! Deliveries per second of CPU of the sending thread: a shard of the server next to a loop that only sends.
 //!
-//! The sending thread is this one, pinned to a CPU of its own; readers are threads on another CPU. A round sends a burst
-//! of waiting events to every connection, and the next one starts when the readers have seen every byte of it: a full
-//! socket never counts as a delivery, and no round pays for another one's backlog. Only the rounds are on the clock, and
-//! the clock is the thread's CPU time: another process on the machine costs patience, not deliveries.
+//! The sending thread is this one, pinned to a CPU of its own; readers are threads on another CPU. A round sends a
+//! burst of waiting events to every connection, and the next one starts when the readers have seen every byte of it: a
+//! full socket never counts as a delivery, and no round pays for another one's backlog. Only the rounds are on the
+//! clock, and the clock is the thread's CPU time: another process on the machine costs patience, not deliveries.
 //!
 //! Subjects take turns, window by window, so that what disturbs the machine disturbs all of them; a ratio compares a
 //! window only with its neighbours. Not measured: latency, how events come into the server, and what a network card

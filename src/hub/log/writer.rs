@@ -88,7 +88,7 @@ impl Writer {
             link: at.link + u64::from(levels),
             name: at.name + name.len() as u64,
         };
-        self.make_room(ends)?;
+        self.make_room(at, ends)?;
         // SAFETY: we are the writer, and `make_room` has seen that these places lie below every floor.
         unsafe {
             self.log.frames.put(at.frame, frame);
@@ -165,28 +165,29 @@ impl Writer {
         }
     }
 
-    /// Sees to it that everything up to `ends` may be written.
-    fn make_room(&mut self, ends: Ends) -> Result<(), Full> {
+    /// Sees to it that everything from `at` to `ends` may be written.
+    fn make_room(&mut self, at: Ends, ends: Ends) -> Result<(), Full> {
         // An eighth stays free, so that the shards have time to take leave of what is given up.
-        if !self.fits(ends, self.tail, 14) {
-            while self.tail < self.head && !self.fits(ends, self.tail, 13) {
+        if !self.fits(at, ends, self.tail, 14) {
+            while self.tail < self.head && !self.fits(at, ends, self.tail, 13) {
                 self.give_up_oldest();
             }
             self.log.tail.0.store(self.tail.0, Ordering::Release);
         }
-        if !self.fits(ends, self.floor, 16) {
+        if !self.fits(at, ends, self.floor, 16) {
             self.floor = self.least_floor();
         }
-        if self.fits(ends, self.floor, 16) { Ok(()) } else { Err(Full) }
+        if self.fits(at, ends, self.floor, 16) { Ok(()) } else { Err(Full) }
     }
 
-    /// Whether everything from record `oldest` up to `ends`, and one record more, takes at most `parts` sixteenths of each.
-    fn fits(&self, ends: Ends, oldest: Seq, parts: u64) -> bool {
+    /// Whether everything from record `oldest` up to `ends`, the newcomer that begins at `at` included, takes at most
+    /// `parts` sixteenths of each ring.
+    fn fits(&self, at: Ends, ends: Ends, oldest: Seq, parts: u64) -> bool {
         let within = |used: u64, of: u64| used <= of / 16 * parts;
         let log = &self.log;
         if oldest == self.head {
-            // Nothing is kept: only the newcomer itself and what it skips at the end of the ring count.
-            return ends.frame - self.ends.frame <= log.frames.len() && ends.name - self.ends.name <= log.names.len();
+            // Nothing is kept: only the newcomer itself counts, wherever it has to begin.
+            return ends.frame - at.frame <= log.frames.len() && ends.name - at.name <= log.names.len();
         }
         // SAFETY: records from the least floor on are intact, and `oldest` is at least that.
         let oldest_record = unsafe { log.records.read(oldest.0) };
@@ -217,7 +218,8 @@ impl Writer {
         Seq(floors.min().unwrap_or(self.head.0))
     }
 
-    /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a test.
+    /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a
+    /// test.
     #[cfg(test)]
     pub(super) fn give_up(&mut self, records: u64) {
         for _ in 0..records {

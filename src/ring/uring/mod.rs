@@ -33,7 +33,9 @@ use self::ops::{Message, Op, address};
 use self::resolver::Resolver;
 use self::setup::Abilities;
 pub use self::setup::{Unfit, check};
-use super::{Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token};
+use super::{
+    Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token,
+};
 use crate::base::region::Region;
 use crate::base::time::Instant;
 
@@ -54,6 +56,8 @@ const USAGE_COPIED: u32 = 1 << 31;
 /// `IORING_REGISTER_FILE_ALLOC_RANGE`, which the crate does not name.
 const REGISTER_FILE_ALLOC_RANGE: u32 = 25;
 const ENTER_GETEVENTS: u32 = 1;
+/// The address that takes a connection apart (connect(2), `AF_UNSPEC`).
+static NOWHERE: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
 
 /// What a ring is built from.
 pub struct Options {
@@ -77,6 +81,7 @@ pub struct Uring {
     ops: Slab<Op>,
     gathers: Vec<Message>,
     gathers_used: usize,
+    #[expect(clippy::vec_box, reason = "the kernel reads each where it lies, and a growing list moves")]
     addresses: Vec<Box<rustix::net::SocketAddrAny>>,
     ready: VecDeque<Completion>,
     resolver: Resolver,
@@ -93,7 +98,8 @@ pub struct Uring {
     random: u64,
 }
 
-/// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first need.
+/// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first
+/// need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registration {
     NotYet,
@@ -223,7 +229,10 @@ impl Uring {
     /// Turns the kernel's completion into ours; `None` for those that only concern the ring.
     fn translate(&mut self, user_data: u64, result: i32, flags: u32) -> Option<Completion> {
         let more = cqueue::more(flags);
-        let outcome = if result < 0 { Err(Errno::from_raw_os_error(-result)) } else { Ok(result as u32) };
+        // A notification's result is a set of bits, the highest among them.
+        let notification = cqueue::notif(flags);
+        let failed = result < 0 && !notification;
+        let outcome = if failed { Err(Errno::from_raw_os_error(-result)) } else { Ok(result as u32) };
         match user_data & !KEY {
             IGNORED => None,
             BELL => {
@@ -232,7 +241,7 @@ impl Uring {
                 }
                 None
             }
-            OWN => self.take_own((user_data & KEY) as usize, outcome, more, cqueue::notif(flags)),
+            OWN => self.take_own((user_data & KEY) as usize, outcome, more, notification),
             _ => {
                 let attached = match (cqueue::buffer_select(flags), outcome) {
                     (Some(id), Ok(len)) => Attached::Buffer(self.buffers.lend(id, len as usize)),
@@ -423,19 +432,24 @@ impl Ring for Uring {
         self.push(&cancel.user_data(IGNORED));
     }
 
-    fn close(&mut self, socket: Socket, token: Token) {
-        let user_data =
-            if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
+    fn close(&mut self, socket: Socket, reset: bool, token: Token) {
+        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
         // A chain must not be cut by a submission in between.
         let queue = self.ring.submission();
         let room = queue.capacity() - queue.len();
         drop(queue);
-        if room < 2 {
+        if room < 3 {
             self.flush();
         }
         // A close alone would leave armed requests behind, and they keep the socket open.
         let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(socket.0)).all()).build();
         self.push(&cancel.flags(Flags::IO_HARDLINK).user_data(IGNORED));
+        if reset {
+            // Connecting to no address family at all takes a connection apart: a reset, and an empty send queue.
+            let nowhere = (&raw const NOWHERE).cast();
+            let part = opcode::Connect::new(Fixed(socket.0), nowhere, size_of_val(&NOWHERE) as u32).build();
+            self.push(&part.flags(Flags::IO_HARDLINK).user_data(IGNORED));
+        }
         self.push(&opcode::Close::new(Fixed(socket.0)).build().user_data(user_data));
     }
 

@@ -19,9 +19,15 @@ enum State {
     /// Until then nothing is tried.
     Resting(Instant),
     /// The name is looked up.
-    Resolving { until: Instant },
+    Resolving {
+        until: Instant,
+    },
     /// The last address is being tried, the others after it.
-    Connecting { socket: Socket, until: Instant, others: Vec<SocketAddr> },
+    Connecting {
+        socket: Socket,
+        until: Instant,
+        others: Vec<SocketAddr>,
+    },
     Open(Socket),
 }
 
@@ -183,7 +189,7 @@ impl Link {
     /// Ends the connection, if there is one, and rests until `until`.
     pub fn rest(&mut self, ring: &mut impl Ring, until: Instant) {
         if let State::Open(socket) | State::Connecting { socket, .. } = self.state {
-            ring.close(socket, self.token(Kind::LinkClose));
+            ring.close(socket, false, self.token(Kind::LinkClose));
         }
         // What still comes of this attempt concerns nobody.
         self.attempt = (self.attempt + 1) & Token::GENERATION_MAX;
@@ -215,7 +221,7 @@ impl Link {
     fn try_next(&mut self, ring: &mut impl Ring, socket: Socket, now: Instant, why: String) -> Event {
         let State::Connecting { others, .. } = &mut self.state else { return Event::Nothing };
         let others = std::mem::take(others);
-        ring.close(socket, self.token(Kind::LinkClose));
+        ring.close(socket, false, self.token(Kind::LinkClose));
         self.attempt = (self.attempt + 1) & Token::GENERATION_MAX;
         self.state = State::Resolving { until: now };
         self.connect(ring, now, others, why)

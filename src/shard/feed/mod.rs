@@ -218,8 +218,7 @@ impl<R: Ring> Shard<R> {
         let Some(mut feed) = self.feed.take() else { return };
         feed.intake.unix_millis = self.ring.unix_millis();
         if let Source::Redis(redis) = &mut feed.source {
-            let outcomes =
-                redis.on_link(&mut self.ring, &mut feed.intake, &self.log, (kind, token, result, attached));
+            let outcomes = redis.on_link(&mut self.ring, &mut feed.intake, &self.log, (kind, token, result, attached));
             feed.given_up |= redis.has_given_up();
             self.tell_outcomes(outcomes);
         }

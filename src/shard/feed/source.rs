@@ -149,7 +149,7 @@ impl RedisFeed {
                         self.subscribing.receive(ring);
                     }
                 }
-                LinkEvent::Failed(reason) => self.close_subscriber(ring, intake, log, now, &reason),
+                LinkEvent::Failed(reason) => self.on_subscribing_failed(ring, log, now, &reason),
                 LinkEvent::Nothing | LinkEvent::Sent => {}
             }
         } else {
@@ -242,21 +242,6 @@ impl RedisFeed {
             Some(reason) => self.on_subscribing_failed(ring, log, now, &reason),
             None => self.flush(ring),
         }
-    }
-
-    fn close_subscriber(
-        &mut self,
-        ring: &mut impl Ring,
-        intake: &mut Intake,
-        log: &Log,
-        now: Instant,
-        reason: &str,
-    ) {
-        let _ = intake;
-        if let Some(subscriber) = &mut self.subscriber {
-            subscriber.closed(reason, |_| {});
-        }
-        self.on_subscribing_failed(ring, log, now, reason);
     }
 
     fn on_subscribing_failed(&mut self, ring: &mut impl Ring, log: &Log, now: Instant, reason: &str) {

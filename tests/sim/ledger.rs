@@ -1,0 +1,342 @@
+//! Who published what, who saw what, and whether the promises were kept.
+//!
+//! Every event carries a serial number and a body that follows from it, so each delivery is checked byte by byte as it
+//! is seen. Order, duplicates and losses are judged once the ids of all events are known, at the end.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// One attempt to publish an event.
+#[derive(Debug)]
+struct Try {
+    topic: String,
+    padding: usize,
+    /// Its id, once anybody has been told.
+    id: Option<u64>,
+    /// Its place in what Redis sent on, counted from 0.
+    place: Option<u64>,
+    refused: bool,
+}
+
+/// A gap notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub from: Option<u64>,
+    pub to: Option<u64>,
+    pub reason: String,
+}
+
+impl Notice {
+    /// Reads the data of a `plasma.gap` event.
+    pub fn parse(data: &[u8]) -> Self {
+        let value: serde_json::Value = serde_json::from_slice(data).expect("a notice is JSON");
+        let id = |key: &str| match &value[key] {
+            serde_json::Value::Null => None,
+            id => Some(id.as_str().and_then(|id| id.parse().ok()).expect("an id is a decimal string, or null")),
+        };
+        let reason = value["reason"].as_str().expect("a notice has its reason").to_owned();
+        assert!(["lapped", "expired", "upstream", "unknown"].contains(&reason.as_str()), "{reason}");
+        Self { from: id("lost_from"), to: id("lost_to"), reason }
+    }
+
+    /// Whether it tells of the loss of the event with this id.
+    fn covers(&self, id: Option<u64>) -> bool {
+        id.is_none_or(|id| self.from.is_none_or(|from| from < id) && self.to.is_none_or(|to| id < to))
+    }
+}
+
+/// How a stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The server closed it.
+    Closed,
+    /// It was reset.
+    Reset,
+    /// The client hung up.
+    Left,
+}
+
+#[derive(Debug)]
+enum Item {
+    Event { serial: u32 },
+    Notice(Notice),
+}
+
+/// What one connection saw.
+#[derive(Debug)]
+struct Stream {
+    client: usize,
+    topics: Rc<[String]>,
+    resume: Option<u64>,
+    /// Attempts made before the stream was known to be open.
+    open_at: Option<u32>,
+    last_id: Option<u64>,
+    /// No event before this id may come after the notice that gave it up.
+    not_before: u64,
+    items: Vec<Item>,
+    ending: Option<Ending>,
+    /// Notices since the last event of the stream that this one resumes.
+    inherited: Vec<Notice>,
+}
+
+/// By what events are put in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// By their ids: everything that has one was accepted and must arrive.
+    ById,
+    /// By their place in what Redis sent: all of it must arrive, though ids are known only of what did.
+    ByPlace,
+}
+
+/// The ledger.
+pub struct Ledger {
+    seed: u64,
+    expected: Expected,
+    tries: Vec<Try>,
+    by_id: BTreeMap<u64, u32>,
+    places: u64,
+    streams: Vec<Stream>,
+    scratch: String,
+    /// Deliveries so far.
+    pub deliveries: u64,
+    /// Notices so far.
+    pub notices: u64,
+}
+
+impl Ledger {
+    /// An empty ledger of the world with this seed.
+    pub fn new(seed: u64, expected: Expected) -> Self {
+        let (tries, by_id, streams, scratch) = (Vec::new(), BTreeMap::new(), Vec::new(), String::new());
+        Self { seed, expected, tries, by_id, places: 0, streams, scratch, deliveries: 0, notices: 0 }
+    }
+
+    /// A new event, about to be published.
+    pub fn try_event(&mut self, topic: &str, padding: usize) -> u32 {
+        self.tries.push(Try { topic: topic.to_owned(), padding, id: None, place: None, refused: false });
+        self.tries.len() as u32 - 1
+    }
+
+    /// The event as it is published and, being in its shortest form, as it is delivered.
+    pub fn text_of(&self, serial: u32) -> String {
+        let mut text = String::new();
+        self.write_text(serial, &mut text);
+        text
+    }
+
+    fn write_text(&self, serial: u32, out: &mut String) {
+        use std::fmt::Write;
+        let tried = &self.tries[serial as usize];
+        write!(out, "{{\"meta\":{{\"type\":\"{}\"}},\"data\":{{\"n\":{serial},\"pad\":\"", tried.topic).expect("text");
+        let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut state = self.seed ^ u64::from(serial).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        out.extend((0..tried.padding).map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(letters[(state >> 33) as usize % letters.len()])
+        }));
+        out.push_str("\"}}");
+    }
+
+    /// A publisher got an answer.
+    pub fn on_answer(&mut self, serials: &[u32], status: u16, body: &[u8]) {
+        if status != 202 {
+            let refused = status != 502 && status != 504;
+            serials.iter().for_each(|&serial| self.tries[serial as usize].refused = refused);
+            return;
+        }
+        let value: serde_json::Value = serde_json::from_slice(body).expect("the answer is JSON");
+        if self.expected == Expected::ByPlace {
+            assert_eq!(value["accepted"].as_u64(), Some(serials.len() as u64), "{value}");
+            let all_sent = serials.iter().all(|&serial| self.tries[serial as usize].place.is_some());
+            assert!(all_sent, "seed {}: answered before Redis had it: {serials:?}", self.seed);
+            return;
+        }
+        let ids = value["ids"].as_array().expect("the answer has ids");
+        assert_eq!(ids.len(), serials.len(), "one id per event");
+        let mut last = 0;
+        for (&serial, id) in serials.iter().zip(ids) {
+            let id = id.as_str().and_then(|id| id.parse().ok()).expect("an id is a decimal string");
+            assert!(id > last, "seed {}: ids of one request increase", self.seed);
+            last = id;
+            self.learn(serial, id);
+        }
+    }
+
+    /// Redis sends the event on.
+    pub fn on_place(&mut self, serial: u32) {
+        let place = self.places;
+        self.places += 1;
+        let before = self.tries[serial as usize].place.replace(place);
+        assert_eq!(before, None, "seed {}: event {serial} was published twice", self.seed);
+    }
+
+    /// The number in an event's text.
+    pub fn serial_in(text: &[u8]) -> Option<u32> {
+        let at = memchr::memmem::find(text, b"\"n\":")? + 4;
+        let digits = text[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        std::str::from_utf8(&text[at..at + digits]).ok()?.parse().ok()
+    }
+
+    fn learn(&mut self, serial: u32, id: u64) {
+        let seed = self.seed;
+        let known = *self.tries[serial as usize].id.get_or_insert(id);
+        assert_eq!(known, id, "seed {seed}: event {serial} has two ids");
+        let first = *self.by_id.entry(id).or_insert(serial);
+        assert_eq!(first, serial, "seed {seed}: id {id} was given twice");
+    }
+
+    /// A subscriber's stream has its head.
+    pub fn stream_begins(&mut self, client: usize, topics: &Rc<[String]>, resume: Option<u64>) -> usize {
+        let before = self.streams.iter().rev().find(|stream| stream.client == client);
+        let inherited = match before {
+            Some(before) if resume.is_some() && before.last_id.or(before.resume) == resume => before.open_notices(),
+            _ => Vec::new(),
+        };
+        self.streams.push(Stream {
+            client,
+            topics: Rc::clone(topics),
+            resume,
+            open_at: None,
+            last_id: None,
+            not_before: 0,
+            items: Vec::new(),
+            ending: None,
+            inherited,
+        });
+        self.streams.len() - 1
+    }
+
+    /// A stream said something by way of comment.
+    pub fn on_comment(&mut self, stream: usize, text: &[u8]) {
+        assert!(text == b"ok" || text == b"heartbeat ", "{:?}", String::from_utf8_lossy(text));
+        self.streams[stream].open_at.get_or_insert(self.tries.len() as u32);
+    }
+
+    /// A stream brought a gap notice.
+    pub fn on_notice(&mut self, stream: usize, notice: Notice) {
+        self.notices += 1;
+        let seen = &mut self.streams[stream];
+        seen.not_before = seen.not_before.max(notice.to.unwrap_or(0));
+        seen.items.push(Item::Notice(notice));
+    }
+
+    /// A stream brought an event.
+    pub fn on_event(&mut self, stream: usize, id: u64, data: &[u8]) {
+        self.deliveries += 1;
+        let seed = self.seed;
+        let shown = || String::from_utf8_lossy(&data[..data.len().min(200)]).into_owned();
+        let serial = Self::serial_in(data).filter(|&serial| (serial as usize) < self.tries.len());
+        let serial = serial.unwrap_or_else(|| panic!("seed {seed}: nobody published {}", shown()));
+        let mut text = std::mem::take(&mut self.scratch);
+        text.clear();
+        self.write_text(serial, &mut text);
+        assert!(text.as_bytes() == data, "seed {seed}: stream {stream} got {}, not {text}", shown());
+        self.scratch = text;
+        let tried = &self.tries[serial as usize];
+        assert!(!tried.refused, "seed {seed}: event {serial} was refused, and yet delivered");
+        let seen = &mut self.streams[stream];
+        assert!(wants(&seen.topics, &tried.topic), "seed {seed}: {} is not for stream {stream}", tried.topic);
+        let last = seen.last_id.max(seen.resume);
+        assert!(last.is_none_or(|last| last < id), "seed {seed}: stream {stream} got {id} after {last:?}");
+        assert!(id >= seen.not_before, "seed {seed}: stream {stream} got {id}, which a notice had given up");
+        seen.last_id = Some(id);
+        seen.items.push(Item::Event { serial });
+        self.learn(serial, id);
+    }
+
+    /// A stream is over.
+    pub fn stream_ends(&mut self, stream: usize, ending: Ending) {
+        self.streams[stream].ending = Some(ending);
+    }
+
+    /// Judges all streams. Those still open must have come to the end of what was published.
+    pub fn judge(&self) {
+        let order = |serial: &u32| {
+            let tried = &self.tries[*serial as usize];
+            if self.expected == Expected::ById { tried.id } else { tried.place }
+        };
+        let mut accepted: Vec<u32> = (0..self.tries.len() as u32).filter(|serial| order(serial).is_some()).collect();
+        accepted.sort_unstable_by_key(order);
+        let mut rank = vec![None; self.tries.len()];
+        for (nth, &serial) in accepted.iter().enumerate() {
+            rank[serial as usize] = Some(nth);
+        }
+        for (number, stream) in self.streams.iter().enumerate() {
+            self.judge_stream(number, stream, &accepted, &rank);
+        }
+    }
+
+    fn judge_stream(&self, number: usize, stream: &Stream, accepted: &[u32], rank: &[Option<usize>]) {
+        // What was accepted before a stream without a past was open is none of its business.
+        let (mut next, mut since) = match stream.resume {
+            Some(id) => (self.after(id, accepted, rank), Some(0)),
+            None => (0, stream.open_at),
+        };
+        let mut told: Vec<&Notice> = stream.inherited.iter().collect();
+        let check_hole = |hole: &[u32], since: Option<u32>, told: &[&Notice]| {
+            for &serial in hole {
+                let tried = &self.tries[serial as usize];
+                let due = since.is_some_and(|since| serial >= since) && wants(&stream.topics, &tried.topic);
+                if due && !told.iter().any(|notice| notice.covers(tried.id)) {
+                    let (seed, client) = (self.seed, stream.client);
+                    panic!(
+                        "seed {seed}: stream {number} of client {client} lost event {serial} ({tried:?}) in silence"
+                    );
+                }
+            }
+        };
+        for item in &stream.items {
+            match item {
+                Item::Notice(notice) => told.push(notice),
+                Item::Event { serial } => {
+                    let at = rank[*serial as usize].unwrap_or_else(|| panic!("event {serial} was never accepted"));
+                    assert!(at >= next, "seed {}: stream {number} got event {serial} out of order", self.seed);
+                    check_hole(&accepted[next..at], since, &told);
+                    told.clear();
+                    (next, since) = (at + 1, Some(0));
+                }
+            }
+        }
+        if stream.ending.is_none() {
+            check_hole(&accepted[next..], since, &told);
+        }
+    }
+
+    /// The rank of the first accepted event after the one with this id.
+    fn after(&self, id: u64, accepted: &[u32], rank: &[Option<usize>]) -> usize {
+        match self.expected {
+            Expected::ById => accepted.partition_point(|&serial| self.tries[serial as usize].id <= Some(id)),
+            Expected::ByPlace => self.by_id.get(&id).and_then(|&serial| rank[serial as usize]).map_or(0, |nth| nth + 1),
+        }
+    }
+
+    /// In one line, for those who watch.
+    pub fn summary(&self) -> String {
+        let (tried, known, streams) = (self.tries.len(), self.by_id.len(), self.streams.len());
+        format!(
+            "{tried} events, {known} known, {streams} streams, {} deliveries, {} notices",
+            self.deliveries, self.notices
+        )
+    }
+}
+
+impl Stream {
+    /// Notices that no event has followed.
+    fn open_notices(&self) -> Vec<Notice> {
+        let inherited = if self.last_id.is_none() { &self.inherited[..] } else { &[] };
+        let last = self.items.iter().rposition(|item| matches!(item, Item::Event { .. })).map_or(0, |at| at + 1);
+        let own = self.items[last..].iter().filter_map(|item| match item {
+            Item::Notice(notice) => Some(notice),
+            Item::Event { .. } => None,
+        });
+        inherited.iter().chain(own).cloned().collect()
+    }
+}
+
+/// Whether a subscription to `topics` includes `topic`: itself or one above it.
+fn wants(topics: &[String], topic: &str) -> bool {
+    topics.iter().any(|wanted| {
+        topic
+            .strip_prefix(wanted.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(if topic.starts_with('/') { '/' } else { ':' }))
+    })
+}
