@@ -32,7 +32,7 @@ does nothing but send.
 Both run in this process on one thread, pinned to one CPU, and take turns: bare, plasma, bare, plasma, …, bare. Each has
 N loopback connections of its own. A round makes K events wait for every connection, sends them, and lasts off the clock
 until a reader on another CPU has seen every byte. The bare loop sends one buffer with all K to each socket (io_uring,
-direct descriptors, 128 sends per system call); Plasma numbers, frames, logs and fans them out. On loopback the sender's
+direct descriptors, 512 sends per system call); Plasma numbers, frames, logs and fans them out. On loopback the sender's
 CPU also pays for the receiver's half of TCP.
 
 Usage: bench fanout [OPTIONS]

@@ -288,6 +288,10 @@ impl Uring {
     }
 
     fn forget_submitted(&mut self) {
+        // The kernel may have been out of memory for some: they still name what was prepared for them.
+        if !self.ring.submission().is_empty() {
+            return;
+        }
         self.gathers_used = 0;
         self.addresses.clear();
     }
