@@ -197,6 +197,10 @@ impl<R: Ring> Shard<R> {
     ) -> Self {
         let began = ring.now();
         let feed = writer.map(|writer| Feed::new(writer, &settings, began));
+        if let Some(feed) = &feed {
+            // The first turn may be long in coming, and other shards are asked already.
+            desk.set_upstream_up(feed.is_up(began));
+        }
         Self {
             door: Door::new(listeners, settings.slots),
             sweep: Sweep::new(&settings),
