@@ -12,6 +12,7 @@ mod buffers;
 mod ops;
 mod resolver;
 mod setup;
+mod staging;
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,6 +34,7 @@ use self::ops::{Message, Op, address};
 use self::resolver::Resolver;
 use self::setup::Abilities;
 pub use self::setup::{Unfit, check};
+use self::staging::Staging;
 use super::{
     Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token,
 };
@@ -81,6 +83,7 @@ pub struct Uring {
     ops: Slab<Op>,
     gathers: Vec<Message>,
     gathers_used: usize,
+    staging: Staging,
     #[expect(clippy::vec_box, reason = "the kernel reads each where it lies, and a growing list moves")]
     addresses: Vec<Box<rustix::net::SocketAddrAny>>,
     ready: VecDeque<Completion>,
@@ -110,7 +113,7 @@ enum Registration {
 impl Uring {
     /// Sets up the ring for the calling thread, the only one that may use it.
     pub fn new(options: Options) -> io::Result<Self> {
-        let Options { slots, listeners, regions, shard, bells } = options;
+        let Options { slots, listeners, mut regions, shard, bells } = options;
         let mut ring = setup::build().map_err(io::Error::other)?;
         let abilities = setup::probe(&ring).map_err(io::Error::other)?;
         let submitter = ring.submitter();
@@ -118,6 +121,8 @@ impl Uring {
         reserve_outgoing(&ring, slots)?;
         let zero_copy = abilities.zero_copy && ring.submitter().register_buffers_sparse(regions.len() as u32).is_ok();
         let registered = vec![if zero_copy { Registration::NotYet } else { Registration::Refused }; regions.len()];
+        let staging = Staging::new(regions.len() as u8)?;
+        regions.push(Arc::clone(staging.region()));
         let buffers = Buffers::register(&ring)?;
         // Saves a look-up per enter; older kernels live without.
         let _ = ring.submitter().register_ring_fd();
@@ -133,6 +138,7 @@ impl Uring {
             ops: Slab::new(),
             gathers: Vec::new(),
             gathers_used: 0,
+            staging,
             addresses: Vec::new(),
             ready: VecDeque::new(),
             resolver: Resolver::new(shard, Arc::clone(&bells)),
@@ -293,6 +299,7 @@ impl Uring {
             return;
         }
         self.gathers_used = 0;
+        self.staging.clear();
         self.addresses.clear();
     }
 }
@@ -387,6 +394,9 @@ impl Ring for Uring {
     fn gather(&mut self, pieces: &[Piece]) -> Gather {
         let len = pieces.iter().map(|piece| piece.len).sum();
         if let [piece] = *pieces {
+            return Gather::new(Gathered::One(piece), len);
+        }
+        if let Some(piece) = self.staging.put(&self.regions, pieces) {
             return Gather::new(Gathered::One(piece), len);
         }
         if self.gathers_used == self.gathers.len() {
