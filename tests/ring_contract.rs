@@ -32,7 +32,9 @@ on_both_rings! {
         a_cancelled_accept_completes_for_the_last_time
         a_full_table_closes_the_client_and_ends_the_accept
         a_closed_slot_is_handed_out_again
-        close_ends_every_op_and_the_client_sees_it_at_once;
+        close_ends_every_op_and_the_client_sees_it_at_once
+        a_reset_close_is_seen_as_a_reset
+        a_reset_close_throws_away_what_was_not_read;
     receiving:
         a_poll_reports_bytes_and_a_receive_brings_them
         a_poll_armed_late_reports_what_is_already_there
@@ -50,7 +52,8 @@ on_both_rings! {
         a_cancelled_send_says_what_went
         a_reset_is_an_error_of_the_next_sends
         a_zero_copy_send_completes_twice
-        a_stalled_reader_holds_zero_copied_memory_even_after_the_close;
+        a_stalled_reader_holds_zero_copied_memory_even_after_the_close
+        a_reset_close_frees_zero_copied_memory_of_a_stalled_reader;
     connecting:
         a_connection_is_made_and_carries_bytes
         nobody_there_is_an_error

@@ -9,9 +9,6 @@ use crate::base::time::Instant;
 use crate::ring::{Part, Ring};
 use crate::wire::sse;
 
-/// Farewells in one turn, as in a slice of a fan-out.
-const SLICE_MAX: u32 = 512;
-
 /// Places of the table at least, per second: a handful of clients need no long good-bye.
 const PLACES_PER_SECOND: f64 = 1_000.0;
 
@@ -68,7 +65,7 @@ impl<R: Ring> Shard<R> {
         let share = if window.is_zero() { 1.0 } else { passed.as_secs_f64() / window.as_secs_f64() };
         let due = (f64::from(places) * share).max(PLACES_PER_SECOND * (passed.as_secs_f64() + 0.1));
         let due = if due < f64::from(places) { due as u32 } else { places };
-        let until = due.min(place + SLICE_MAX);
+        let until = due.min(place + self.slice_max);
         while place < until {
             self.say_farewell(place);
             place += 1;

@@ -19,12 +19,6 @@ use crate::hub::topics::Memberships;
 use crate::hub::{Kind as Whom, Reader, Seq, TopicId};
 use crate::ring::{Errno, GATHER_MAX, Gather, Part, Piece, Ring, Socket, Token};
 
-/// Most records in one batch: bounds the scratch, and 4,096 small events are already one send of half a megabyte.
-const BATCH_MAX: u64 = 4_096;
-
-/// Sends in one slice: some 2 ms of a core, the longest that an accept or a publisher waits for a fan-out.
-const SLICE_MAX: usize = 512;
-
 /// One topic of the batch.
 #[derive(Default)]
 struct Touched {
@@ -94,7 +88,7 @@ impl<R: Ring> Shard<R> {
     /// Begins the next batch if the log has grown.
     pub(super) fn begin_batch(&mut self) {
         debug_assert!(!self.fanout.is_active());
-        let range = self.reader.take(BATCH_MAX);
+        let range = self.reader.take(self.batch_max);
         self.fanout.range = range.clone();
         for seq in (range.start.0..range.end.0).map(Seq) {
             if self.reader.record(seq).kind() == Whom::Event {
@@ -149,7 +143,7 @@ impl<R: Ring> Shard<R> {
         for touched in &mut self.fanout.touched[..self.fanout.used] {
             touched.gather = None;
         }
-        let mut left = SLICE_MAX;
+        let mut left = self.slice_max;
         while left > 0 {
             let done = match self.fanout.step {
                 Step::Idle => return,
@@ -164,7 +158,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Sends to members of one topic; whether the batch is done.
-    fn fan_out_topic(&mut self, index: usize, left: &mut usize) -> bool {
+    fn fan_out_topic(&mut self, index: usize, left: &mut u32) -> bool {
         if index == self.fanout.used {
             self.fanout.several.sort_unstable();
             self.fanout.step = Step::Several(0);
@@ -194,7 +188,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Sends to members of several topics, each once; whether the batch is done.
-    fn fan_out_several(&mut self, mut from: usize, left: &mut usize) -> bool {
+    fn fan_out_several(&mut self, mut from: usize, left: &mut u32) -> bool {
         while *left > 0 && from < self.fanout.several.len() {
             let (socket, index) = self.fanout.several[from];
             let same = self.fanout.several[from..].iter().take_while(|entry| entry.0 == socket).count();
@@ -213,7 +207,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Sends the only record of the batch to every stream; whether the batch is done.
-    fn fan_out_everyone(&mut self, mut place: u32, left: &mut usize) -> bool {
+    fn fan_out_everyone(&mut self, mut place: u32, left: &mut u32) -> bool {
         let span = self.reader.span(self.reader.record(self.fanout.range.start));
         let gather = self.ring.gather(&[super::piece_of(span)]);
         while *left > 0 && place < self.clients.places() {

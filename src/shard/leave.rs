@@ -20,11 +20,11 @@ impl<R: Ring> Shard<R> {
             // The kernel may have let go of what was only pinned.
             return self.reader.leave(self.reader.tail(), self.least_unreleased());
         };
+        let mut recalled = self.send_away_pinning(tail);
         // One that was recalled and is past the tail after all has to be sent on its way again too.
         let behind = |outbox: &Outbox| outbox.recalled || outbox.pinned().is_some_and(|pinned| pinned < tail);
         let lapped = self.outboxes.iter().filter(|(_, outbox)| behind(outbox)).map(|(key, _)| key as u32);
         let lapped: Vec<u32> = lapped.collect();
-        let mut recalled = self.send_away_pinning(tail);
         for &key in &lapped {
             if self.outboxes[key as usize].flight.is_some() {
                 self.recall(key);

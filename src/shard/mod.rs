@@ -69,6 +69,13 @@ fn piece_of(span: Span) -> Piece {
     Piece { region: FRAMES, at: span.at, len: span.len }
 }
 
+/// Sends in one slice of a fan-out, a sweep or the farewells: some 2 ms of a core, the longest that an accept or a
+/// publisher waits for one.
+const SLICE_MAX: u32 = 512;
+
+/// Most records in one batch: bounds the scratch, and 4,096 small events are already one send of half a megabyte.
+const BATCH_MAX: u64 = 4_096;
+
 /// How a shard's turn left it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -172,6 +179,8 @@ pub struct Shard<R: Ring> {
     feed: Option<Feed>,
     drain: Drain,
     heads: streams::Heads,
+    slice_max: u32,
+    batch_max: u64,
     counts: Counts,
 }
 
@@ -208,6 +217,8 @@ impl<R: Ring> Shard<R> {
             due: Vec::new(),
             tick: 0,
             starved: Vec::new(),
+            slice_max: SLICE_MAX,
+            batch_max: BATCH_MAX,
             counts: Counts::default(),
             ring,
             settings,
@@ -241,7 +252,7 @@ impl<R: Ring> Shard<R> {
         }
         self.desk.falls_asleep();
         // Whoever publishes or writes between our last look and now has either seen us asleep, or is seen here.
-        if self.reader.has_news() || self.desk.has_mail() {
+        if self.has_work() {
             return Some(now);
         }
         let tick = (self.clients.count() > 0 || self.drain.is_active()).then(|| self.next_tick());
@@ -342,6 +353,17 @@ impl<R: Ring> Shard<R> {
         } else {
             Turn::Goes
         }
+    }
+
+    /// Whether something waits that a sleeping shard is rung for.
+    pub fn has_work(&self) -> bool {
+        self.reader.has_news() || self.desk.has_mail()
+    }
+
+    /// Works in slices of so many sends and batches of so many records from now on: for tests, in which a few clients
+    /// shall take as many turns as a million.
+    pub fn work_in_slices(&mut self, sends: u32, records: u64) {
+        (self.slice_max, self.batch_max) = (sends, records);
     }
 
     /// What was counted so far.

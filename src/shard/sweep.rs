@@ -17,9 +17,6 @@ const VISITS: u32 = 8;
 /// How long a client that is not watched may be gone unnoticed.
 const PROBE_EVERY: Duration = Duration::from_secs(60);
 
-/// Sends or looks in one turn, as in a slice of a fan-out.
-const SLICE_MAX: u32 = 512;
-
 /// Places looked at in one turn: the table of a million clients takes 60 turns.
 const PLACES_MAX: u32 = 16 * 1024;
 
@@ -112,7 +109,7 @@ impl<R: Ring> Shard<R> {
     fn hearten_some(&mut self, places: u32) -> u32 {
         let gather = self.ring.gather(&[COMMENT]);
         let (mut sent, mut seen) = (0, 0);
-        while sent < SLICE_MAX && seen < PLACES_MAX {
+        while sent < self.slice_max && seen < PLACES_MAX {
             let Some(place) = self.sweep.hearts.step(places) else { break };
             seen += 1;
             if self.clients.stage(place) != Stage::Live {
@@ -132,7 +129,7 @@ impl<R: Ring> Shard<R> {
     /// Looks whether unwatched clients are still there.
     fn probe_some(&mut self, places: u32) {
         let Some(probes) = &mut self.sweep.probes else { return };
-        for _ in 0..SLICE_MAX {
+        for _ in 0..self.slice_max {
             let Some(place) = probes.step(places) else { break };
             if matches!(self.clients.stage(place), Stage::Live | Stage::Behind(_)) {
                 let token = Kind::Peek.token(place, self.clients.at(place).generation);

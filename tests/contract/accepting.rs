@@ -83,6 +83,45 @@ pub fn a_closed_slot_is_handed_out_again<H: Harness>() {
     }
 }
 
+pub fn a_reset_close_is_seen_as_a_reset<H: Harness>() {
+    let mut stage = Stage::<H>::new(8);
+    let (mut reader, socket) = stage.connected();
+    let (poll, close) = (stage.token(), stage.token());
+    stage.ring().poll(socket, poll);
+    stage.submit();
+    stage.ring().close(socket, true, close);
+    assert_eq!(stage.hear(close).result, Ok(0));
+    assert_eq!(stage.hear_last(poll).result, Err(Errno::CANCELED));
+    assert_eq!(stage.world.read(&mut reader), Read::Reset);
+
+    // Its place is free again, and nothing of the reset clings to it.
+    let (mut client, socket) = stage.connected();
+    stage.close(socket);
+    assert_eq!(stage.world.read(&mut client), Read::End);
+}
+
+pub fn a_reset_close_throws_away_what_was_not_read<H: Harness>() {
+    let mut stage = Stage::<H>::new(8);
+    let (mut reader, socket) = stage.connected();
+    let went = stage.stuff(socket);
+    let (send, close) = (stage.token(), stage.token());
+    stage.ring().send(socket, vec![plasma::ring::Part::Shared(super::piece(0, 1000))], false, send);
+    stage.submit();
+    stage.ring().close(socket, true, close);
+    assert_eq!(stage.hear(close).result, Ok(0));
+    assert!(!stage.hear_last(send).more);
+    // What had reached the reader may still be read, but never an orderly end.
+    let mut got = 0;
+    let last = loop {
+        match stage.world.read(&mut reader) {
+            Read::Bytes(bytes) => got += bytes.len(),
+            other => break other,
+        }
+    };
+    assert_eq!(last, Read::Reset);
+    assert!(got <= went, "{got} of {went}");
+}
+
 pub fn close_ends_every_op_and_the_client_sees_it_at_once<H: Harness>() {
     let mut stage = Stage::<H>::new(8);
     let (mut client, socket) = stage.connected();
@@ -90,7 +129,7 @@ pub fn close_ends_every_op_and_the_client_sees_it_at_once<H: Harness>() {
     stage.ring().poll(socket, poll);
     stage.ring().recv(socket, true, recv);
     stage.submit();
-    stage.ring().close(socket, close);
+    stage.ring().close(socket, false, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     assert_eq!(stage.hear_last(poll).result, Err(Errno::CANCELED));
     assert_eq!(stage.hear_last(recv).result, Err(Errno::CANCELED));
@@ -102,7 +141,7 @@ pub fn close_ends_every_op_and_the_client_sees_it_at_once<H: Harness>() {
     let part = plasma::ring::Part::Shared(super::piece(0, 1000));
     stage.ring().send(socket, vec![part], false, send);
     stage.submit();
-    stage.ring().close(socket, close);
+    stage.ring().close(socket, false, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     let last = stage.hear_last(send);
     let sent = match last.result {

@@ -162,7 +162,7 @@ impl<H: Harness> Stage<H> {
     /// Closes a socket and waits until that is done.
     pub fn close(&mut self, socket: Socket) {
         let token = self.token();
-        self.ring().close(socket, token);
+        self.ring().close(socket, false, token);
         assert_eq!(self.hear(token).result, Ok(0));
     }
 

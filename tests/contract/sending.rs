@@ -145,9 +145,24 @@ pub fn a_stalled_reader_holds_zero_copied_memory_even_after_the_close<H: Harness
     let (send, close) = (stage.token(), stage.token());
     stage.ring().send(socket, vec![Part::Shared(piece(0, 1 << 20))], true, send);
     assert!(stage.hear(send).more);
-    stage.ring().close(socket, close);
+    stage.ring().close(socket, false, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     assert!(stage.heard_by_now(send).is_none(), "the bytes are on their way still");
     stage.world.reset(client);
     assert!(matches!(stage.hear(send).attached, Attached::Released { .. }));
+}
+
+pub fn a_reset_close_frees_zero_copied_memory_of_a_stalled_reader<H: Harness>() {
+    let mut stage = Stage::<H>::new(8);
+    let (mut client, socket) = stage.connected();
+    stage.stuff(socket);
+    stage.read(&mut client, 1 << 20);
+    let (send, close) = (stage.token(), stage.token());
+    stage.ring().send(socket, vec![Part::Shared(piece(0, 1 << 20))], true, send);
+    assert!(stage.hear(send).more);
+    assert!(stage.heard_by_now(send).is_none(), "the reader stalls");
+    stage.ring().close(socket, true, close);
+    assert_eq!(stage.hear(close).result, Ok(0));
+    let released = stage.hear(send);
+    assert!(matches!(released.attached, Attached::Released { .. }) && !released.more, "{released:?}");
 }

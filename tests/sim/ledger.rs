@@ -16,6 +16,8 @@ struct Try {
     /// Its place in what Redis sent on, counted from 0.
     place: Option<u64>,
     refused: bool,
+    /// Its text, when the server made it up itself.
+    made_up: Option<Box<str>>,
 }
 
 /// A gap notice.
@@ -68,8 +70,8 @@ struct Stream {
     client: usize,
     topics: Rc<[String]>,
     resume: Option<u64>,
-    /// Attempts made before the stream was known to be open.
-    open_at: Option<u32>,
+    /// Attempts made before the stream was known to be open, and the wall clock then.
+    open_at: Option<(u32, u64)>,
     last_id: Option<u64>,
     /// No event before this id may come after the notice that gave it up.
     not_before: u64,
@@ -97,6 +99,10 @@ pub struct Ledger {
     places: u64,
     streams: Vec<Stream>,
     scratch: String,
+    /// The wall clock, as whoever reports last has seen it.
+    pub now_millis: u64,
+    /// Whether the server makes up events of its own.
+    pub made_up: bool,
     /// Deliveries so far.
     pub deliveries: u64,
     /// Notices so far.
@@ -107,13 +113,39 @@ impl Ledger {
     /// An empty ledger of the world with this seed.
     pub fn new(seed: u64, expected: Expected) -> Self {
         let (tries, by_id, streams, scratch) = (Vec::new(), BTreeMap::new(), Vec::new(), String::new());
-        Self { seed, expected, tries, by_id, places: 0, streams, scratch, deliveries: 0, notices: 0 }
+        Self {
+            seed,
+            expected,
+            tries,
+            by_id,
+            places: 0,
+            streams,
+            scratch,
+            now_millis: 0,
+            made_up: false,
+            deliveries: 0,
+            notices: 0,
+        }
     }
 
     /// A new event, about to be published.
     pub fn try_event(&mut self, topic: &str, padding: usize) -> u32 {
-        self.tries.push(Try { topic: topic.to_owned(), padding, id: None, place: None, refused: false });
+        self.enter(topic, padding, None)
+    }
+
+    fn enter(&mut self, topic: &str, padding: usize, made_up: Option<Box<str>>) -> u32 {
+        self.tries.push(Try { topic: topic.to_owned(), padding, id: None, place: None, refused: false, made_up });
         self.tries.len() as u32 - 1
+    }
+
+    /// The event with this id and text, which the server made up: seen before, or now for the first time.
+    fn made_up(&mut self, id: u64, data: &[u8]) -> Option<u32> {
+        let text = std::str::from_utf8(data).ok().filter(|_| self.made_up)?;
+        let topic = text.strip_prefix("{\"meta\":{\"type\":\"")?.split('"').next()?;
+        match self.by_id.get(&id) {
+            Some(&serial) => Some(serial),
+            None => Some(self.enter(topic, 0, Some(text.into()))),
+        }
     }
 
     /// The event as it is published and, being in its shortest form, as it is delivered.
@@ -126,6 +158,9 @@ impl Ledger {
     fn write_text(&self, serial: u32, out: &mut String) {
         use std::fmt::Write;
         let tried = &self.tries[serial as usize];
+        if let Some(text) = &tried.made_up {
+            return out.push_str(text);
+        }
         write!(out, "{{\"meta\":{{\"type\":\"{}\"}},\"data\":{{\"n\":{serial},\"pad\":\"", tried.topic).expect("text");
         let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
         let mut state = self.seed ^ u64::from(serial).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -208,7 +243,7 @@ impl Ledger {
     /// A stream said something by way of comment.
     pub fn on_comment(&mut self, stream: usize, text: &[u8]) {
         assert!(text == b"ok" || text == b"heartbeat ", "{:?}", String::from_utf8_lossy(text));
-        self.streams[stream].open_at.get_or_insert(self.tries.len() as u32);
+        self.streams[stream].open_at.get_or_insert((self.tries.len() as u32, self.now_millis));
     }
 
     /// A stream brought a gap notice.
@@ -225,6 +260,7 @@ impl Ledger {
         let seed = self.seed;
         let shown = || String::from_utf8_lossy(&data[..data.len().min(200)]).into_owned();
         let serial = Self::serial_in(data).filter(|&serial| (serial as usize) < self.tries.len());
+        let serial = serial.or_else(|| self.made_up(id, data));
         let serial = serial.unwrap_or_else(|| panic!("seed {seed}: nobody published {}", shown()));
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
@@ -268,14 +304,14 @@ impl Ledger {
     fn judge_stream(&self, number: usize, stream: &Stream, accepted: &[u32], rank: &[Option<usize>]) {
         // What was accepted before a stream without a past was open is none of its business.
         let (mut next, mut since) = match stream.resume {
-            Some(id) => (self.after(id, accepted, rank), Some(0)),
+            Some(id) => (self.after(id, accepted, rank), Some((0, 0))),
             None => (0, stream.open_at),
         };
         let mut told: Vec<&Notice> = stream.inherited.iter().collect();
-        let check_hole = |hole: &[u32], since: Option<u32>, told: &[&Notice]| {
+        let check_hole = |hole: &[u32], since: Option<(u32, u64)>, told: &[&Notice]| {
             for &serial in hole {
                 let tried = &self.tries[serial as usize];
-                let due = since.is_some_and(|since| serial >= since) && wants(&stream.topics, &tried.topic);
+                let due = since.is_some_and(|since| tried.is_after(serial, since)) && wants(&stream.topics, &tried.topic);
                 if due && !told.iter().any(|notice| notice.covers(tried.id)) {
                     let (seed, client) = (self.seed, stream.client);
                     panic!(
@@ -292,7 +328,7 @@ impl Ledger {
                     assert!(at >= next, "seed {}: stream {number} got event {serial} out of order", self.seed);
                     check_hole(&accepted[next..at], since, &told);
                     told.clear();
-                    (next, since) = (at + 1, Some(0));
+                    (next, since) = (at + 1, Some((0, 0)));
                 }
             }
         }
@@ -316,6 +352,17 @@ impl Ledger {
             "{tried} events, {known} known, {streams} streams, {} deliveries, {} notices",
             self.deliveries, self.notices
         )
+    }
+}
+
+impl Try {
+    /// Whether it was made after so many others and this hour. Made-up ones have no number before they are seen, but
+    /// their id tells the hour.
+    fn is_after(&self, serial: u32, (count, millis): (u32, u64)) -> bool {
+        match (&self.made_up, self.id) {
+            (Some(_), Some(id)) => id >> 20 > millis,
+            _ => serial >= count,
+        }
     }
 }
 

@@ -273,8 +273,8 @@ impl Core {
         }
     }
 
-    /// Ends every op of the socket and frees its slot.
-    pub(super) fn close(&mut self, shard: usize, socket: Socket, token: Token) {
+    /// Ends every op of the socket and frees its slot; a reset frees what its zero-copy sends hold, too.
+    pub(super) fn close(&mut self, shard: usize, socket: Socket, reset: bool, token: Token) {
         let state = self.kernels[shard].slots.get(socket.0 as usize).map(|slot| slot.state);
         let end = match state {
             Some(SlotState::Fresh) => None,
@@ -286,7 +286,11 @@ impl Core {
             self.on_cancel(shard, OpKey { index, serial });
         }
         if let Some(end) = end {
-            self.hang_up(end, false);
+            self.hang_up(end, reset);
+            if reset {
+                self.conns[end.conn as usize].pipes[end.side as usize].cut();
+                self.let_go(shard, end);
+            }
         }
         let kernel = &mut self.kernels[shard];
         kernel.slots[socket.0 as usize].state = SlotState::Free;
@@ -294,13 +298,10 @@ impl Core {
         self.post(shard, 0, Posted { completion: plain(token, Ok(0)), seen: Seen::Nothing });
     }
 
-    /// Rings at another shard's door.
+    /// Rings at another shard's door. It counts as coming already.
     pub(super) fn ring_bell(&mut self, to: usize) {
-        if to < self.kernels.len() {
-            let lag = self.draw(self.weather.bell_lag);
-            self.kernels[to].bells_coming += 1;
-            self.after(lag, Event::Bell(to));
-        }
+        let lag = self.draw(self.weather.bell_lag);
+        self.after(lag, Event::Bell(to));
     }
 
     /// The one completion of an op that was over at once.

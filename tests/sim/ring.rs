@@ -56,7 +56,7 @@ enum Op {
     Send(Socket, Vec<Part>, bool, Token, u32),
     CancelSend(u32),
     Cancel(Token),
-    Close(Socket, Token),
+    Close(Socket, bool, Token),
     RingBell(usize),
 }
 
@@ -86,6 +86,7 @@ impl SimRing {
             bell: false,
             bells_coming: 0,
             submitted: 0,
+            taken: 0,
         });
         for (number, addr) in spec.listeners.into_iter().enumerate() {
             match world.places.entry(addr).or_insert_with(|| Place::Shards(Vec::new())) {
@@ -128,7 +129,7 @@ impl SimRing {
                 }
                 Op::CancelSend(flight) => core.cancel_send(self.shard, flight),
                 Op::Cancel(token) => core.cancel(self.shard, token),
-                Op::Close(socket, token) => core.close(self.shard, socket, token),
+                Op::Close(socket, reset, token) => core.close(self.shard, socket, reset, token),
                 Op::RingBell(shard) => core.ring_bell(shard),
             }
         }
@@ -245,12 +246,17 @@ impl Ring for SimRing {
         self.queue.push(Op::Cancel(token));
     }
 
-    fn close(&mut self, socket: Socket, token: Token) {
-        self.queue.push(Op::Close(socket, token));
+    fn close(&mut self, socket: Socket, reset: bool, token: Token) {
+        self.queue.push(Op::Close(socket, reset, token));
     }
 
     fn ring_bell(&mut self, shard: usize) {
-        self.queue.push(Op::RingBell(shard));
+        // From now on it is only a matter of time that the bell is heard.
+        let mut core = self.core.borrow_mut();
+        if let Some(kernel) = core.kernels.get_mut(shard) {
+            kernel.bells_coming += 1;
+            self.queue.push(Op::RingBell(shard));
+        }
     }
 
     fn submit(&mut self) -> io::Result<()> {
@@ -267,6 +273,7 @@ impl Ring for SimRing {
     fn next(&mut self) -> Option<Completion> {
         let mut core = self.core.borrow_mut();
         let posted = core.kernels[self.shard].posted.pop_front()?;
+        core.kernels[self.shard].taken += 1;
         core.on_seen(self.shard, posted.seen);
         Some(posted.completion)
     }

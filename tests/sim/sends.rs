@@ -141,6 +141,17 @@ impl Core {
         self.end_op(shard, key, Ok(0), Attached::Released { copied }, Seen::Released(flight));
     }
 
+    /// Nothing of what was sent at `end` is needed any more.
+    pub(super) fn let_go(&mut self, shard: usize, end: End) {
+        let holds = |what: &What| matches!(what, What::Release { end: of, .. } if *of == end);
+        let ops = self.kernels[shard].ops.iter().filter(|(_, op)| holds(&op.what));
+        let keys: Vec<OpKey> = ops.map(|(index, op)| OpKey { index: index as u32, serial: op.serial }).collect();
+        for key in keys {
+            let lag = self.lag();
+            self.after(lag, Event::Attempt(shard, key));
+        }
+    }
+
     /// Asks a pending send to end.
     pub(super) fn cancel_send(&mut self, shard: usize, flight: u32) {
         match self.kernels[shard].flights.get(flight as usize) {

@@ -12,9 +12,15 @@ use super::net::End;
 use super::ring::{RingSpec, SimRing};
 use super::site::{Peer, PeerDesk, PeerId, Site};
 use super::weather::Weather;
+use super::MILLIS;
 
 type Turn = Box<dyn FnMut() -> io::Result<bool>>;
 type Scene = Box<dyn FnOnce(&mut Core)>;
+
+/// Turns in a row in which nothing is asked for and nothing taken: so many, over so many nanoseconds, are a livelock.
+/// Some are normal: a cancellation or another shard may be waited for.
+const IDLE_TURNS_MAX: u32 = 1_000;
+const IDLE_TIME_MAX: u64 = 100 * MILLIS;
 
 /// The simulated world.
 pub struct World {
@@ -24,6 +30,8 @@ pub struct World {
     /// Per shard: whether there is work that a sleeping shard has not been told of.
     work: Vec<Option<Box<dyn Fn() -> bool>>>,
     scenes: Vec<Option<Scene>>,
+    /// Per shard: turns without any effect since it last slept, and when they began.
+    idle: Vec<(u32, u64)>,
     trace: bool,
     seed: u64,
     /// Events so far.
@@ -42,7 +50,7 @@ impl World {
     pub fn new(seed: u64, weather: Weather) -> Self {
         let core = Rc::new(RefCell::new(Core::new(seed, weather, Dice::new(!seed))));
         let trace = std::env::var_os("SIM_TRACE").is_some();
-        Self { core, turns: vec![], peers: vec![], work: vec![], scenes: vec![], trace, seed, steps: 0 }
+        Self { core, turns: vec![], peers: vec![], work: vec![], scenes: vec![], idle: vec![], trace, seed, steps: 0 }
     }
 
     /// The shared state, for tests that look or meddle.
@@ -69,6 +77,7 @@ impl World {
     pub fn ring(&mut self, spec: RingSpec) -> SimRing {
         self.turns.push(None);
         self.work.push(None);
+        self.idle.push((0, 0));
         SimRing::new(&self.core, spec)
     }
 
@@ -96,6 +105,13 @@ impl World {
     /// Wakes a peer that a test has just changed.
     pub fn poke(&mut self, peer: PeerId) {
         self.core.borrow_mut().poke_peer(peer, 0);
+    }
+
+    /// Rings a shard's bell from outside.
+    pub fn ring_bell(&mut self, shard: usize) {
+        let mut core = self.core.borrow_mut();
+        core.kernels[shard].bells_coming += 1;
+        core.ring_bell(shard);
     }
 
     /// Lets `scene` happen after `delay` nanoseconds.
@@ -199,20 +215,28 @@ impl World {
     fn take_turn(&mut self, shard: usize) {
         // Without a turn of its own the ring belongs to a test, which looks by itself.
         let Some(turn) = &mut self.turns[shard] else { return };
-        let before = self.core.borrow().kernels[shard].submitted;
+        let deeds = |core: &Core| (core.kernels[shard].submitted, core.kernels[shard].taken);
+        let before = deeds(&self.core.borrow());
         match turn() {
             Ok(true) => {
                 let mut core = self.core.borrow_mut();
                 // 200 ns per op on top of what a turn costs anyway.
                 let range = core.weather.turn_cost;
-                let cost = core.draw(range) + 200 * (core.kernels[shard].submitted - before);
+                let after = deeds(&core);
+                let cost = core.draw(range) + 200 * (after.0 - before.0);
                 core.after(cost, Event::Turn(shard));
+                let idle = &mut self.idle[shard];
+                *idle = if after == before { (idle.0 + 1, idle.1) } else { (0, core.now) };
+                if idle.0 > IDLE_TURNS_MAX && core.now - idle.1 > IDLE_TIME_MAX {
+                    core.broken(format_args!("livelock: shard {shard} has turned {} times for nothing", idle.0));
+                }
             }
             Ok(false) => {
                 self.core.borrow_mut().kernels[shard].sleep = Sleep::Done;
                 self.turns[shard] = None;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.idle[shard] = (0, self.now());
                 assert!(self.is_asleep(shard), "only a wait may say that a turn would block");
             }
             Err(error) => self.core.borrow().broken(format_args!("shard {shard} failed: {error}")),
@@ -235,7 +259,15 @@ impl World {
     pub fn assert_all_returned(&self) {
         let core = self.core.borrow();
         for shard in 0..core.kernels.len() {
-            core.check_returned(shard);
+            core.check_returned(shard, 0);
+        }
+    }
+
+    /// The same for what clients had: links to an upstream may stand.
+    pub fn assert_clients_returned(&self) {
+        let core = self.core.borrow();
+        for shard in 0..core.kernels.len() {
+            core.check_returned(shard, plasma::ring::OUTGOING);
         }
     }
 }

@@ -241,7 +241,8 @@ impl Toy {
         client.request.extend_from_slice(&bytes);
         if client.at.is_none() && client.request.ends_with(b"\r\n\r\n") {
             let text = String::from_utf8(std::mem::take(&mut client.request)).unwrap();
-            let last = text.split("Last-Event-ID: ").nth(1).and_then(|rest| EventId::parse(rest.trim().as_bytes()));
+            let said = ["Last-Event-ID: ", "lastEventId="].into_iter().find_map(|name| text.split(name).nth(1));
+            let last = said.and_then(|rest| EventId::parse(rest.split_whitespace().next()?.as_bytes()));
             let next = |id| self.events.iter().find(|event| event.0 > id).map_or(self.end, |event| event.1);
             client.at = Some(last.map_or(self.end, next));
         }
@@ -264,9 +265,9 @@ impl Toy {
 
     fn close(&mut self, number: u32) {
         let client = self.clients.remove(&number).unwrap();
-        self.ring.close(client.socket, Token::new(CLOSE, number, 0));
+        self.ring.close(client.socket, false, Token::new(CLOSE, number, 0));
         if self.bug == Some(Bug::ClosesTwice) && number == 5 {
-            self.ring.close(client.socket, Token::new(CLOSE, number, 0));
+            self.ring.close(client.socket, false, Token::new(CLOSE, number, 0));
         }
     }
 }

@@ -140,6 +140,21 @@ fn an_event_as_long_as_the_log_still_fits() {
     }
 }
 
+#[test]
+fn what_the_writer_gives_up_is_still_found_until_the_reader_leaves_it() {
+    let (_, mut writer, mut readers) = log_of(16 * 1024, 1);
+    for _ in 0..5 {
+        append(&mut writer, "t", b"frame").expect("there is room");
+    }
+    writer.publish();
+    readers[0].take(10);
+    writer.give_up(5);
+    assert_eq!(walk(&readers[0], "t", 0), [0, 1, 2, 3, 4]);
+    let tail = readers[0].leaving().expect("the tail was raised");
+    readers[0].leave(tail, tail);
+    assert_eq!(walk(&readers[0], "t", 5), [] as [u64; 0]);
+}
+
 /// Against a plain list: many topics, many turns of every ring, one reader that lags at random.
 #[test]
 fn chains_agree_with_a_plain_list_over_many_turns_of_the_ring() {

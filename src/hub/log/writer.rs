@@ -18,6 +18,8 @@ pub struct Writer {
     tail: Seq,
     /// Least floor of all shards when last looked at.
     floor: Seq,
+    /// Records before this one are out of the index.
+    forgotten: Seq,
     ends: Ends,
     last_id: EventId,
 }
@@ -33,7 +35,7 @@ struct Ends {
 impl Writer {
     pub(super) fn new(log: Arc<Log>) -> Self {
         let last_id = log.began;
-        Self { log, head: Seq(0), tail: Seq(0), floor: Seq(0), ends: Ends::default(), last_id }
+        Self { log, head: Seq(0), tail: Seq(0), floor: Seq(0), forgotten: Seq(0), ends: Ends::default(), last_id }
     }
 
     /// The log it writes.
@@ -147,14 +149,14 @@ impl Writer {
     /// Tells the predecessor (plus 1; 0 is none) who follows it. Readers may be walking the chain.
     fn point_forth(&self, before: u64, link: u64) {
         if before > 0 {
-            // SAFETY: links in the index lie at or above the tail.
+            // SAFETY: links in the index are not forgotten.
             let predecessor = unsafe { self.log.links.read(before - 1) };
             predecessor.forth.store((link - (before - 1)) as u32, Ordering::Release);
         }
     }
 
     fn same_topic(&self, link: u64, hash: u64, name: &[u8]) -> bool {
-        // SAFETY: links in the index lie at or above the tail, and so do their records and names.
+        // SAFETY: links in the index are not forgotten, nor are their records and names.
         unsafe {
             let link = self.log.links.read(link);
             if link.hash != hash || usize::from(link.name_len) != name.len() {
@@ -170,12 +172,13 @@ impl Writer {
         // An eighth stays free, so that the shards have time to take leave of what is given up.
         if !self.fits(at, ends, self.tail, 14) {
             while self.tail < self.head && !self.fits(at, ends, self.tail, 13) {
-                self.give_up_oldest();
+                self.tail = self.tail.next();
             }
             self.log.tail.0.store(self.tail.0, Ordering::Release);
         }
         if !self.fits(at, ends, self.floor, 16) {
             self.floor = self.least_floor();
+            self.forget();
         }
         if self.fits(at, ends, self.floor, 16) { Ok(()) } else { Err(Full) }
     }
@@ -197,20 +200,23 @@ impl Writer {
             && within(self.head.0 + 1 - oldest.0, log.records.count())
     }
 
-    fn give_up_oldest(&mut self) {
-        // SAFETY: records from the least floor on are intact, and the tail is at least that.
-        let record = *unsafe { self.log.records.read(self.tail.0) };
-        for at in record.links() {
-            // SAFETY: the links of an intact record are intact.
-            let hash = unsafe { self.log.links.read(at) }.hash;
-            if record.kind() == Kind::Event {
-                // SAFETY: links in the index lie at or above the tail.
-                self.log.index.forget(hash, at, |other| unsafe { self.log.links.read(other) }.hash);
-            } else {
-                let _ = self.log.everyone.compare_exchange(at + 1, 0, Ordering::Release, Ordering::Relaxed);
+    /// Takes records that no shard reads any more out of the index, before they are written over.
+    fn forget(&mut self) {
+        while self.forgotten < self.floor {
+            // SAFETY: what is not forgotten is not written over.
+            let record = *unsafe { self.log.records.read(self.forgotten.0) };
+            for at in record.links() {
+                // SAFETY: the links of an intact record are intact.
+                let hash = unsafe { self.log.links.read(at) }.hash;
+                if record.kind() == Kind::Event {
+                    // SAFETY: links in the index are not forgotten.
+                    self.log.index.forget(hash, at, |other| unsafe { self.log.links.read(other) }.hash);
+                } else {
+                    let _ = self.log.everyone.compare_exchange(at + 1, 0, Ordering::Release, Ordering::Relaxed);
+                }
             }
+            self.forgotten = self.forgotten.next();
         }
-        self.tail = self.tail.next();
     }
 
     fn least_floor(&self) -> Seq {
@@ -222,9 +228,7 @@ impl Writer {
     /// test.
     #[cfg(test)]
     pub(super) fn give_up(&mut self, records: u64) {
-        for _ in 0..records {
-            self.give_up_oldest();
-        }
+        self.tail.0 += records;
         self.log.tail.0.store(self.tail.0, Ordering::Release);
     }
 }

@@ -81,6 +81,12 @@ impl Publisher {
         self.left == 0 && self.asked.is_none() && self.link.is_none()
     }
 
+    /// From now on it makes only so many more requests, small ones, in no hurry. Wake it afterwards.
+    pub fn publish_little(&mut self, requests: u32) {
+        self.left = requests;
+        self.pace = Pace { pause: (100 * MILLIS, SECONDS), events: (1, 2), padding: (1, 100) };
+    }
+
     /// The next request, in one of the three forms that are accepted.
     fn request(&mut self) -> (Vec<u8>, Vec<u32>) {
         let mut ledger = self.ledger.borrow_mut();

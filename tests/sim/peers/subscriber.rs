@@ -58,6 +58,10 @@ pub struct Subscriber {
     pub refused: Option<u16>,
     /// Streams it has begun.
     pub streams: u32,
+    /// When its stream last said anything.
+    heard_at: u64,
+    /// Longest silence of a stream since [`Subscriber::mind_silence`].
+    silence_max: u64,
 }
 
 impl Subscriber {
@@ -85,6 +89,8 @@ impl Subscriber {
             last_id,
             refused: None,
             streams: 0,
+            heard_at: 0,
+            silence_max: 0,
         }
     }
 
@@ -98,6 +104,16 @@ impl Subscriber {
         (self.change_at, self.reading) = (None, Reading::Eager);
     }
 
+    /// From now on it minds how long its stream is silent.
+    pub fn mind_silence(&mut self, now: u64) {
+        (self.heard_at, self.silence_max) = (now, 0);
+    }
+
+    /// The longest that its stream was silent, in nanoseconds.
+    pub fn silence(&self, now: u64) -> u64 {
+        if self.is_streaming() { self.silence_max.max(now - self.heard_at) } else { self.silence_max }
+    }
+
     /// It hangs up for good. Wake it afterwards.
     pub fn leave(&mut self) {
         self.leaving = true;
@@ -109,13 +125,15 @@ impl Subscriber {
     }
 
     fn request(&self, resume: Option<u64>) -> Vec<u8> {
-        let mut text = format!("GET /?eventType={} HTTP/1.1\r\nHost: sim\r\n", self.topics.join(","));
-        text.push_str("Accept: text/event-stream\r\n");
-        if let Some(id) = resume {
-            text.push_str(&format!("Last-Event-ID: {id}\r\n"));
-        }
-        text.push_str("\r\n");
-        text.into_bytes()
+        let topics = self.topics.join(",");
+        // Those with an even number say it as a polyfill does, in the query.
+        let (query, field) = match resume {
+            None => (String::new(), String::new()),
+            Some(id) if self.number.is_multiple_of(2) => (format!("&lastEventId={id}"), String::new()),
+            Some(id) => (String::new(), format!("Last-Event-ID: {id}\r\n")),
+        };
+        let head = format!("GET /?eventType={topics}{query} HTTP/1.1\r\nHost: sim\r\n");
+        (head + "Accept: text/event-stream\r\n" + &field + "\r\n").into_bytes()
     }
 
     /// Hangs up, one way or another, and comes back later.
@@ -172,6 +190,7 @@ impl Subscriber {
         assert!(head.events && head.closes && head.body_len.is_none(), "a stream has its head: {head:?}");
         self.streams += 1;
         let number = self.ledger.borrow_mut().stream_begins(self.number, &self.topics, resume);
+        self.heard_at = now;
         let mut reader = Reader::default();
         self.take_in(&mut reader, number, &answer);
         self.streaming(site, link, reader, number, now)
@@ -199,6 +218,8 @@ impl Subscriber {
             match site.read(link.end, most, |bytes| self.take_in(&mut reader, number, bytes)) {
                 Ok(0) => break Ending::Closed,
                 Ok(_) => {
+                    self.silence_max = self.silence_max.max(now - self.heard_at);
+                    self.heard_at = now;
                     if let Reading::Trickle { every, .. } = self.reading {
                         next_at = now + every;
                         return State::Streaming { link, reader, number, next_at };
@@ -276,6 +297,7 @@ impl Peer for Subscriber {
             return;
         }
         let now = site.now();
+        self.ledger.borrow_mut().now_millis = site.unix_millis();
         if self.change_at.is_some_and(|at| at <= now) {
             self.change(site);
         }

@@ -1,0 +1,60 @@
+//! Whole shards in the storm: hundreds of seeds, each a simulated kernel, network, Redis and crowd at their worst.
+//!
+//! `STORM_SEEDS` says how many seeds, `STORM_FROM` where to begin, `STORM_TALK` prints what happened in each. A seed
+//! that found something is a test of its own name below; what is drawn for a seed must not change, or it loses its
+//! meaning.
+
+#![allow(clippy::unwrap_used)]
+
+mod sim;
+mod storms;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use storms::storm;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|number| number.parse().unwrap())
+}
+
+/// What a panic said.
+fn words_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned())).unwrap_or_default()
+}
+
+#[test]
+fn no_storm_breaks_a_promise() {
+    let (from, count) = (number("STORM_FROM").unwrap_or(0), number("STORM_SEEDS").unwrap_or(200));
+    let talk = std::env::var_os("STORM_TALK").is_some();
+    let (next, failures) = (AtomicU64::new(from), Mutex::new(Vec::new()));
+    let weather = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= from + count {
+                return;
+            }
+            match catch_unwind(AssertUnwindSafe(|| storm(seed))) {
+                Ok(summary) if talk => eprintln!("{seed}: {summary}"),
+                Ok(_) => {}
+                Err(panic) => failures.lock().unwrap().push((seed, words_of(&*panic))),
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(weather);
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    let shown: Vec<String> = failures.iter().take(40).map(|(seed, words)| format!("  {seed}: {words}")).collect();
+    assert!(failures.is_empty(), "{} of {count} seeds:\n{}", failures.len(), shown.join("\n"));
+}
+
+#[test]
+fn the_same_seed_is_the_same_storm() {
+    assert_eq!(storm(3), storm(3));
+}
