@@ -87,7 +87,6 @@ impl Client {
 }
 
 /// All clients of a shard, by socket.
-#[derive(Default)]
 pub(super) struct Clients {
     table: Vec<Client>,
     count: usize,
@@ -96,6 +95,12 @@ pub(super) struct Clients {
 }
 
 impl Clients {
+    /// Room for clients at `slots` sockets. Address space is all that it takes; a table that grew by and by would leave
+    /// its earlier, smaller selves behind in the allocator.
+    pub fn new(slots: u32) -> Self {
+        Self { table: Vec::with_capacity(slots as usize), count: 0, generation: 0, wide: Slab::new() }
+    }
+
     /// Clients present.
     pub fn count(&self) -> usize {
         self.count
@@ -130,7 +135,7 @@ impl Clients {
         self.count -= 1;
         // With nobody left, nothing is kept for the next crowd: memory returns to where it was.
         if self.count == 0 {
-            self.table = Vec::new();
+            self.table = Vec::with_capacity(self.table.capacity());
             self.wide = Slab::new();
         }
     }
