@@ -79,8 +79,7 @@ impl<R: Ring> Shard<R> {
         /// Receives that are read over: a stray line end, the body of a request that needs none.
         const STRIKES_MAX: u8 = 16;
         let client = self.clients.at(socket);
-        client.strikes += 1;
-        if client.strikes > STRIKES_MAX {
+        if client.strike() > STRIKES_MAX {
             self.end(socket, super::Ending::Chatter);
         }
     }
