@@ -16,7 +16,7 @@ pub struct Writer {
     log: Arc<Log>,
     head: Seq,
     tail: Seq,
-    /// Least floor of all shards when last looked at.
+    /// Least floor of all shards when last looked at. Links from it on are in the index.
     floor: Seq,
     ends: Ends,
     last_id: EventId,
@@ -147,14 +147,14 @@ impl Writer {
     /// Tells the predecessor (plus 1; 0 is none) who follows it. Readers may be walking the chain.
     fn point_forth(&self, before: u64, link: u64) {
         if before > 0 {
-            // SAFETY: links in the index lie at or above the tail.
+            // SAFETY: links in the index lie at or above the least floor.
             let predecessor = unsafe { self.log.links.read(before - 1) };
             predecessor.forth.store((link - (before - 1)) as u32, Ordering::Release);
         }
     }
 
     fn same_topic(&self, link: u64, hash: u64, name: &[u8]) -> bool {
-        // SAFETY: links in the index lie at or above the tail, and so do their records and names.
+        // SAFETY: links in the index lie at or above the least floor, and so do their records and names.
         unsafe {
             let link = self.log.links.read(link);
             if link.hash != hash || usize::from(link.name_len) != name.len() {
@@ -170,12 +170,12 @@ impl Writer {
         // An eighth stays free, so that the shards have time to take leave of what is given up.
         if !self.fits(at, ends, self.tail, 14) {
             while self.tail < self.head && !self.fits(at, ends, self.tail, 13) {
-                self.give_up_oldest();
+                self.tail = self.tail.next();
             }
             self.log.tail.0.store(self.tail.0, Ordering::Release);
         }
         if !self.fits(at, ends, self.floor, 16) {
-            self.floor = self.least_floor();
+            self.forget_before(self.least_floor());
         }
         if self.fits(at, ends, self.floor, 16) { Ok(()) } else { Err(Full) }
     }
@@ -196,20 +196,24 @@ impl Writer {
             && within(self.head.0 + 1 - oldest.0, log.records.count())
     }
 
-    fn give_up_oldest(&mut self) {
-        // SAFETY: records from the least floor on are intact, and the tail is at least that.
-        let record = *unsafe { self.log.records.read(self.tail.0) };
-        for at in record.links() {
-            // SAFETY: the links of an intact record are intact.
-            let hash = unsafe { self.log.links.read(at) }.hash;
-            if record.kind() == Kind::Event {
-                // SAFETY: links in the index lie at or above the tail.
-                self.log.index.forget(hash, at, |other| unsafe { self.log.links.read(other) }.hash);
-            } else {
-                let _ = self.log.everyone.compare_exchange(at + 1, 0, Ordering::Release, Ordering::Relaxed);
+    /// Takes what lies before `floor` out of the index. Not as soon as it is given up: a shard that has not taken leave
+    /// yet still walks the chains there, and one without its newest link could not be continued.
+    fn forget_before(&mut self, floor: Seq) {
+        while self.floor < floor {
+            // SAFETY: records from the last least floor on are intact.
+            let record = *unsafe { self.log.records.read(self.floor.0) };
+            for at in record.links() {
+                // SAFETY: the links of an intact record are intact.
+                let hash = unsafe { self.log.links.read(at) }.hash;
+                if record.kind() == Kind::Event {
+                    // SAFETY: links in the index lie at or above the last least floor.
+                    self.log.index.forget(hash, at, |other| unsafe { self.log.links.read(other) }.hash);
+                } else {
+                    let _ = self.log.everyone.compare_exchange(at + 1, 0, Ordering::Release, Ordering::Relaxed);
+                }
             }
+            self.floor = self.floor.next();
         }
-        self.tail = self.tail.next();
     }
 
     fn least_floor(&self) -> Seq {
@@ -220,9 +224,7 @@ impl Writer {
     /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a test.
     #[cfg(test)]
     pub(super) fn give_up(&mut self, records: u64) {
-        for _ in 0..records {
-            self.give_up_oldest();
-        }
+        self.tail = Seq(self.tail.0 + records);
         self.log.tail.0.store(self.tail.0, Ordering::Release);
     }
 }
