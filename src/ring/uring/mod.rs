@@ -58,6 +58,8 @@ const USAGE_COPIED: u32 = 1 << 31;
 /// `IORING_REGISTER_FILE_ALLOC_RANGE`, which the crate does not name.
 const REGISTER_FILE_ALLOC_RANGE: u32 = 25;
 const ENTER_GETEVENTS: u32 = 1;
+/// How often the kernel is offered what it has no memory for; some seconds of a machine that has nothing else to do.
+const OFFERS_MAX: u32 = 1_000_000;
 /// The address that takes a connection apart (connect(2), `AF_UNSPEC`).
 static NOWHERE: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
 
@@ -177,10 +179,28 @@ impl Uring {
 
     /// Sends out what is queued; prepared gathers stay as they are.
     fn flush(&mut self) {
-        if let Err(error) = enter(&self.ring, 0, None) {
-            // The kernel takes submissions unless it is out of memory or we broke its rules.
+        if let Err(error) = enter(&self.ring, 0, None).and_then(|()| self.submit_rest()) {
+            // The kernel takes submissions unless it is out of memory for long or we broke its rules.
             panic!("io_uring_enter failed: {error}");
         }
+    }
+
+    /// Offers the kernel again what it did not take for want of memory: nothing of one turn is left to the next, or one
+    /// socket might be named twice in a submission.
+    fn submit_rest(&mut self) -> io::Result<()> {
+        for _ in 0..OFFERS_MAX {
+            if self.ring.submission().is_empty() {
+                return Ok(());
+            }
+            // It may be waiting for us to take completions first.
+            while let Some(entry) = self.ring.completion().next() {
+                let completion = self.translate(entry.user_data(), entry.result(), entry.flags());
+                self.ready.extend(completion);
+            }
+            std::thread::yield_now();
+            enter(&self.ring, 0, None)?;
+        }
+        Err(Errno::NOMEM.into())
     }
 
     fn own(&mut self, op: Op) -> u64 {
@@ -294,10 +314,6 @@ impl Uring {
     }
 
     fn forget_submitted(&mut self) {
-        // The kernel may have been out of memory for some: they still name what was prepared for them.
-        if !self.ring.submission().is_empty() {
-            return;
-        }
         self.gathers_used = 0;
         self.staging.clear();
         self.addresses.clear();
@@ -475,6 +491,7 @@ impl Ring for Uring {
 
     fn submit(&mut self) -> io::Result<()> {
         enter(&self.ring, 0, None)?;
+        self.submit_rest()?;
         self.forget_submitted();
         Ok(())
     }
@@ -487,6 +504,7 @@ impl Ring for Uring {
         } else {
             enter(&self.ring, 0, None)?;
         }
+        self.submit_rest()?;
         self.forget_submitted();
         self.read_clocks();
         while let Some(completion) = self.resolver.take() {
