@@ -101,6 +101,8 @@ pub struct Uring {
     unix_millis: u64,
     peeked: Box<u8>,
     random: u64,
+    /// Whether the bell that threads without a ring use would wake us.
+    bell_armed: bool,
 }
 
 /// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first
@@ -116,7 +118,7 @@ impl Uring {
     /// Sets up the ring for the calling thread, the only one that may use it.
     pub fn new(options: Options) -> io::Result<Self> {
         let Options { slots, listeners, mut regions, shard, bells } = options;
-        let mut ring = setup::build().map_err(io::Error::other)?;
+        let ring = setup::build().map_err(io::Error::other)?;
         let abilities = setup::probe(&ring).map_err(io::Error::other)?;
         let submitter = ring.submitter();
         submitter.register_files_sparse(slots)?;
@@ -131,9 +133,6 @@ impl Uring {
         bells.hang(shard, &ring);
         let mut random = [0; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let bell = opcode::PollAdd::new(Fd(bells.event(shard).as_raw_fd()), libc::POLLIN as u32).multi(true);
-        // SAFETY: the poll names no memory.
-        unsafe { ring.submission().push(&bell.build().user_data(BELL)).expect("an empty queue has room") };
         let mut uring = Self {
             ring,
             buffers,
@@ -155,6 +154,7 @@ impl Uring {
             unix_millis: 0,
             peeked: Box::new(0),
             random: u64::from_ne_bytes(random),
+            bell_armed: false,
         };
         uring.read_clocks();
         Ok(uring)
@@ -193,7 +193,8 @@ impl Uring {
                 return Ok(());
             }
             // It may be waiting for us to take completions first.
-            while let Some(entry) = self.ring.completion().next() {
+            loop {
+                let Some(entry) = self.ring.completion().next() else { break };
                 let completion = self.translate(entry.user_data(), entry.result(), entry.flags());
                 self.ready.extend(completion);
             }
@@ -262,9 +263,7 @@ impl Uring {
         match user_data & !KEY {
             IGNORED => None,
             BELL => {
-                if !more {
-                    self.push_bell();
-                }
+                self.bell_armed &= more;
                 None
             }
             OWN => self.take_own((user_data & KEY) as usize, outcome, more, notification),
@@ -308,7 +307,7 @@ impl Uring {
         }
     }
 
-    fn push_bell(&mut self) {
+    fn arm_bell(&mut self) {
         let event = Fd(self.bells.event(self.shard).as_raw_fd());
         self.push(&opcode::PollAdd::new(event, libc::POLLIN as u32).multi(true).build().user_data(BELL));
     }
@@ -497,6 +496,9 @@ impl Ring for Uring {
     }
 
     fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+        if !std::mem::replace(&mut self.bell_armed, true) {
+            self.arm_bell();
+        }
         let waiting = self.ready.is_empty() && self.ring.completion().is_empty();
         let left = until.map(|until| until.since(monotonic()));
         if waiting && left != Some(Duration::ZERO) {
