@@ -128,8 +128,6 @@ impl Uring {
         let staging = Staging::new(regions.len() as u8)?;
         regions.push(Arc::clone(staging.region()));
         let buffers = Buffers::register(&ring)?;
-        // Saves a look-up per enter; older kernels live without.
-        let _ = ring.submitter().register_ring_fd();
         bells.hang(shard, &ring);
         let mut random = [0; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
