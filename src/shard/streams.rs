@@ -36,6 +36,7 @@ impl<R: Ring> Shard<R> {
         outbox.rest = Some(Part::Own(self.head_of_stream(head.version_minor())));
         outbox.gap = gap;
         self.counts.streams += 1;
+        self.desk.note_stream();
         self.counts.gaps += u64::from(gap.is_some());
         self.stop_watching(socket);
         self.put_behind(socket, outbox);
