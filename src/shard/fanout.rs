@@ -174,7 +174,7 @@ impl<R: Ring> Shard<R> {
                 return false;
             };
             let client = self.clients.at(subscriber.0);
-            if client.stage != Stage::Live {
+            if !client.is_live() {
                 continue;
             }
             if self.topics.is_single(client.memberships) {
@@ -252,7 +252,7 @@ impl<R: Ring> Shard<R> {
     /// What is too scattered for one send, or large enough to be sent from the memory itself, goes the way of those who
     /// are behind; whether that was so.
     fn goes_slow(&mut self, socket: u32, len: u32, pieces: usize) -> bool {
-        let copies = self.clients.at(socket).copies;
+        let copies = self.clients.at(socket).copies();
         let zero_copy = !copies && self.settings.zero_copy_from.is_some_and(|least| len as usize >= least);
         let slow = pieces > GATHER_MAX || zero_copy;
         if slow {
@@ -265,7 +265,7 @@ impl<R: Ring> Shard<R> {
         let client = self.clients.at(socket);
         client.quiet_since = self.tick;
         client.count(i64::from(events), i64::from(gather.len));
-        let token = Kind::Deliver.token(socket, client.generation);
+        let token = Kind::Deliver.token(socket, client.generation());
         self.ring.send_now(Socket(socket), gather, token);
     }
 

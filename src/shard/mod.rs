@@ -26,7 +26,7 @@ mod streams;
 mod sweep;
 mod tokens;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +164,7 @@ pub struct Shard<R: Ring> {
     /// Outboxes that wait for the end of the batch.
     arrivals: Vec<u32>,
     /// Zero-copy sends that are through but still read the log, by token.
-    unreleased: HashMap<u64, outbox::Unreleased>,
+    unreleased: BTreeMap<u64, outbox::Unreleased>,
     /// Numbers pending sends.
     flights: u32,
     wheel: Wheel<Due>,
@@ -206,16 +206,16 @@ impl<R: Ring> Shard<R> {
             sweep: Sweep::new(&settings),
             drain: Drain::default(),
             heads: streams::Heads::default(),
-            clients: Clients::default(),
+            clients: Clients::new(settings.slots),
             requests: Slab::new(),
             bodies_len: 0,
             profiles: Profiles::default(),
-            topics: Topics::default(),
+            topics: Topics::with_room(settings.slots as usize),
             missed: Missed::default(),
             fanout: Fanout::default(),
             outboxes: Slab::new(),
             arrivals: Vec::new(),
-            unreleased: HashMap::new(),
+            unreleased: BTreeMap::new(),
             flights: 0,
             wheel: Wheel::new(began),
             due: Vec::new(),

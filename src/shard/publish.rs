@@ -26,7 +26,7 @@ pub(super) fn debug_page(policy: &Policy) -> Answer {
 impl<R: Ring> Shard<R> {
     /// A whole body is here.
     pub(super) fn publish_body(&mut self, socket: u32, body: &[u8], publishing: Publishing) {
-        let token = Kind::Recv.token(socket, self.clients.at(socket).generation);
+        let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
         let event_max = self.settings.policy.event_max;
         let parsed =
             if publishing.debug { debug_event(body, event_max) } else { envelope::publish_body(body, event_max) };

@@ -123,7 +123,7 @@ impl<R: Ring> Shard<R> {
             }
             Stage::Live | Stage::Behind(_) => {}
         }
-        let token = Kind::Recv.token(socket, self.clients.at(socket).generation);
+        let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
         self.ring.recv(Socket(socket), false, token);
     }
 
@@ -134,7 +134,7 @@ impl<R: Ring> Shard<R> {
         if bytes.is_empty() {
             return self.on_nothing_received(token, Ok(0));
         }
-        match client.stage {
+        match client.stage() {
             Stage::Request(key) => self.requests[key as usize].receiving = false,
             _ => return self.on_chatter(socket),
         }
@@ -149,7 +149,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn on_nothing_received(&mut self, token: Token, result: Result<u32, Errno>) {
         let socket = token.index();
         let Some(client) = self.clients.find(token) else { return };
-        let stage = client.stage;
+        let stage = client.stage();
         if let Stage::Request(key) = stage {
             self.requests[key as usize].receiving = false;
         }

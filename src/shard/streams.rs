@@ -36,6 +36,7 @@ impl<R: Ring> Shard<R> {
         outbox.rest = Some(Part::Own(self.head_of_stream(head.version_minor())));
         outbox.gap = gap;
         self.counts.streams += 1;
+        self.desk.note_stream();
         self.counts.gaps += u64::from(gap.is_some());
         self.stop_watching(socket);
         self.put_behind(socket, outbox);
@@ -79,8 +80,7 @@ impl<R: Ring> Shard<R> {
         /// Receives that are read over: a stray line end, the body of a request that needs none.
         const STRIKES_MAX: u8 = 16;
         let client = self.clients.at(socket);
-        client.strikes += 1;
-        if client.strikes > STRIKES_MAX {
+        if client.strike() > STRIKES_MAX {
             self.end(socket, super::Ending::Chatter);
         }
     }

@@ -119,7 +119,7 @@ impl<R: Ring> Shard<R> {
             if self.tick - client.quiet_since >= self.sweep.quiet {
                 client.quiet_since = self.tick;
                 client.count(0, i64::from(COMMENT.len));
-                self.ring.send_now(Socket(place), gather, Kind::Comment.token(place, client.generation));
+                self.ring.send_now(Socket(place), gather, Kind::Comment.token(place, client.generation()));
                 sent += 1;
             }
         }
@@ -132,7 +132,7 @@ impl<R: Ring> Shard<R> {
         for _ in 0..self.slice_max {
             let Some(place) = probes.step(places) else { break };
             if matches!(self.clients.stage(place), Stage::Live | Stage::Behind(_)) {
-                let token = Kind::Peek.token(place, self.clients.at(place).generation);
+                let token = Kind::Peek.token(place, self.clients.at(place).generation());
                 self.ring.peek(Socket(place), token);
             }
         }

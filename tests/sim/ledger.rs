@@ -265,7 +265,18 @@ impl Ledger {
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
         self.write_text(serial, &mut text);
-        assert!(text.as_bytes() == data, "seed {seed}: stream {stream} got {}, not {text}", shown());
+        if text.as_bytes() != data {
+            let same = text.bytes().zip(data).take_while(|(want, got)| want == *got).count();
+            let (want, got) = (&text.as_bytes()[same..], &data[same..]);
+            let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
+            panic!(
+                "seed {seed}: stream {stream} got event {serial} with {} instead of {} bytes, from {same} on {:?}, not {:?}",
+                data.len(),
+                text.len(),
+                shown(got),
+                shown(want)
+            );
+        }
         self.scratch = text;
         let tried = &self.tries[serial as usize];
         assert!(!tried.refused, "seed {seed}: event {serial} was refused, and yet delivered");
@@ -311,7 +322,8 @@ impl Ledger {
         let check_hole = |hole: &[u32], since: Option<(u32, u64)>, told: &[&Notice]| {
             for &serial in hole {
                 let tried = &self.tries[serial as usize];
-                let due = since.is_some_and(|since| tried.is_after(serial, since)) && wants(&stream.topics, &tried.topic);
+                let due =
+                    since.is_some_and(|since| tried.is_after(serial, since)) && wants(&stream.topics, &tried.topic);
                 if due && !told.iter().any(|notice| notice.covers(tried.id)) {
                     let (seed, client) = (self.seed, stream.client);
                     panic!(

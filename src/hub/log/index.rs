@@ -2,7 +2,8 @@
 //!
 //! Removal closes the gap by moving entries; a version that is odd meanwhile lets readers notice and look again.
 //!
-//! Invariants: an entry's link lies at or above the least floor of all shards; at most half of the places are taken.
+//! Invariants: an entry's link lies at or above the least floor of all shards when the writer last looked; at most half
+//! of the places are taken.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering, fence};

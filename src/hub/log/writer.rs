@@ -16,10 +16,8 @@ pub struct Writer {
     log: Arc<Log>,
     head: Seq,
     tail: Seq,
-    /// Least floor of all shards when last looked at.
+    /// Least floor of all shards when last looked at. Links from it on are in the index.
     floor: Seq,
-    /// Records before this one are out of the index.
-    forgotten: Seq,
     ends: Ends,
     last_id: EventId,
 }
@@ -35,7 +33,7 @@ struct Ends {
 impl Writer {
     pub(super) fn new(log: Arc<Log>) -> Self {
         let last_id = log.began;
-        Self { log, head: Seq(0), tail: Seq(0), floor: Seq(0), forgotten: Seq(0), ends: Ends::default(), last_id }
+        Self { log, head: Seq(0), tail: Seq(0), floor: Seq(0), ends: Ends::default(), last_id }
     }
 
     /// The log it writes.
@@ -149,14 +147,14 @@ impl Writer {
     /// Tells the predecessor (plus 1; 0 is none) who follows it. Readers may be walking the chain.
     fn point_forth(&self, before: u64, link: u64) {
         if before > 0 {
-            // SAFETY: links in the index are not forgotten.
+            // SAFETY: links in the index lie at or above the least floor.
             let predecessor = unsafe { self.log.links.read(before - 1) };
             predecessor.forth.store((link - (before - 1)) as u32, Ordering::Release);
         }
     }
 
     fn same_topic(&self, link: u64, hash: u64, name: &[u8]) -> bool {
-        // SAFETY: links in the index are not forgotten, nor are their records and names.
+        // SAFETY: links in the index lie at or above the least floor, and so do their records and names.
         unsafe {
             let link = self.log.links.read(link);
             if link.hash != hash || usize::from(link.name_len) != name.len() {
@@ -177,14 +175,12 @@ impl Writer {
             self.log.tail.0.store(self.tail.0, Ordering::Release);
         }
         if !self.fits(at, ends, self.floor, 16) {
-            self.floor = self.least_floor();
-            self.forget();
+            self.forget_before(self.least_floor());
         }
         if self.fits(at, ends, self.floor, 16) { Ok(()) } else { Err(Full) }
     }
 
-    /// Whether everything from record `oldest` up to `ends`, the newcomer that begins at `at` included, takes at most
-    /// `parts` sixteenths of each ring.
+    /// Whether everything from record `oldest` up to `ends`, the newcomer that begins at `at` included, takes at most `parts` sixteenths of each.
     fn fits(&self, at: Ends, ends: Ends, oldest: Seq, parts: u64) -> bool {
         let within = |used: u64, of: u64| used <= of / 16 * parts;
         let log = &self.log;
@@ -200,22 +196,23 @@ impl Writer {
             && within(self.head.0 + 1 - oldest.0, log.records.count())
     }
 
-    /// Takes records that no shard reads any more out of the index, before they are written over.
-    fn forget(&mut self) {
-        while self.forgotten < self.floor {
-            // SAFETY: what is not forgotten is not written over.
-            let record = *unsafe { self.log.records.read(self.forgotten.0) };
+    /// Takes what lies before `floor` out of the index. Not as soon as it is given up: a shard that has not taken leave
+    /// yet still walks the chains there, and one without its newest link could not be continued.
+    fn forget_before(&mut self, floor: Seq) {
+        while self.floor < floor {
+            // SAFETY: records from the last least floor on are intact.
+            let record = *unsafe { self.log.records.read(self.floor.0) };
             for at in record.links() {
                 // SAFETY: the links of an intact record are intact.
                 let hash = unsafe { self.log.links.read(at) }.hash;
                 if record.kind() == Kind::Event {
-                    // SAFETY: links in the index are not forgotten.
+                    // SAFETY: links in the index lie at or above the last least floor.
                     self.log.index.forget(hash, at, |other| unsafe { self.log.links.read(other) }.hash);
                 } else {
                     let _ = self.log.everyone.compare_exchange(at + 1, 0, Ordering::Release, Ordering::Relaxed);
                 }
             }
-            self.forgotten = self.forgotten.next();
+            self.floor = self.floor.next();
         }
     }
 
@@ -224,11 +221,10 @@ impl Writer {
         Seq(floors.min().unwrap_or(self.head.0))
     }
 
-    /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a
-    /// test.
+    /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a test.
     #[cfg(test)]
     pub(super) fn give_up(&mut self, records: u64) {
-        self.tail.0 += records;
+        self.tail = Seq(self.tail.0 + records);
         self.log.tail.0.store(self.tail.0, Ordering::Release);
     }
 }

@@ -169,6 +169,7 @@ impl<R: Ring> Shard<R> {
                 Ok(())
             }
             Source::Redis(redis) => {
+                redis.note_awaited(self.desk.is_upstream_awaited());
                 let outcomes = redis.run(&mut self.ring, &mut feed.intake, &self.log, now);
                 feed.given_up |= redis.has_given_up();
                 self.tell_outcomes(outcomes);
@@ -222,6 +223,7 @@ impl<R: Ring> Shard<R> {
         let Some(mut feed) = self.feed.take() else { return };
         feed.intake.unix_millis = self.ring.unix_millis();
         if let Source::Redis(redis) = &mut feed.source {
+            redis.note_awaited(self.desk.is_upstream_awaited());
             let outcomes = redis.on_link(&mut self.ring, &mut feed.intake, &self.log, (kind, token, result, attached));
             feed.given_up |= redis.has_given_up();
             self.tell_outcomes(outcomes);

@@ -61,9 +61,10 @@ pub(super) struct RedisFeed {
     waiting: VecDeque<Waiting>,
     /// Bytes are not asked for while something waits.
     held: bool,
-    /// The subscription stood once: what is missed from now on is a loss.
-    subscribed_once: bool,
+    /// There may be somebody who has missed something: a stream that began before the subscription stood, or any after
+    /// it was lost.
     lost: bool,
+    subscribed_once: bool,
     pending: Slab<Pending>,
     given_up: bool,
 }
@@ -90,6 +91,11 @@ impl RedisFeed {
 
     pub fn has_channel(&self) -> bool {
         !self.settings.channels.is_empty()
+    }
+
+    /// Says whether any stream began before the subscription stood.
+    pub fn note_awaited(&mut self, awaited: bool) {
+        self.lost |= awaited && !self.subscribed_once;
     }
 
     pub fn has_given_up(&self) -> bool {
