@@ -61,8 +61,7 @@ pub(super) struct RedisFeed {
     waiting: VecDeque<Waiting>,
     /// Bytes are not asked for while something waits.
     held: bool,
-    /// The subscription stood once: what is missed from now on is a loss.
-    subscribed_once: bool,
+    /// What Redis says is missed since the link was lost, or since the start: whoever has a stream then is told.
     lost: bool,
     pending: Slab<Pending>,
     given_up: bool,
@@ -81,8 +80,7 @@ impl RedisFeed {
             publisher_retry: Retry::new(settings),
             waiting: VecDeque::new(),
             held: false,
-            subscribed_once: false,
-            lost: false,
+            lost: true,
             pending: Slab::new(),
             given_up: false,
         }
@@ -232,7 +230,7 @@ impl RedisFeed {
             None => subscriber.on_time(now, on),
         }
         if subscribed {
-            (self.subscribed_once, self.lost) = (true, false);
+            self.lost = false;
             self.retry.succeeded();
             log.error(Level::Info, "subscribed to redis", |fields| {
                 fields.strs("channels", self.settings.channels.iter().map(String::as_bytes));
@@ -248,7 +246,7 @@ impl RedisFeed {
         self.subscriber = None;
         // Whatever waits for room was received before the loss, and stays ahead of its notice.
         self.held = false;
-        self.lost |= self.subscribed_once;
+        self.lost = true;
         let verdict = self.retry.failed(ring.random());
         let (count, max) = (self.retry.failures(), self.retry.failures_max());
         let message = "failed to receive message from redis continuously";
