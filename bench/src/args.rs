@@ -8,7 +8,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::Failure;
-use crate::fanout;
+use crate::fanout::{self, Only, Which};
 use crate::hold::{self, Close, acceptor};
 
 /// What to do.
@@ -16,8 +16,8 @@ use crate::hold::{self, Close, acceptor};
 pub enum Command {
     /// Print this text.
     Help(&'static str),
-    /// The bare send loop.
-    FanoutBare(fanout::Options),
+    /// A shard next to the bare send loop.
+    Fanout(fanout::Options),
     /// Idle connections.
     Hold(hold::Options),
     /// The process at the other end of `hold --bare`; started by it, not by people.
@@ -30,8 +30,8 @@ Measures Plasma next to what the kernel alone can do, on this machine, in the sa
 Usage: bench COMMAND [OPTIONS]
 
 Commands:
-  fanout-bare  deliveries per second of CPU of a loop that does nothing but send
-  hold         memory per idle connection, of a running server and of bare sockets
+  fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
+  hold    memory per idle connection: of a running server, next to bare sockets
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
 ";
@@ -42,7 +42,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
     match parser.next()? {
         None | Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
-            Some("fanout-bare") => fanout_bare(&mut parser),
+            Some("fanout") => fanout(&mut parser),
             Some("hold") => hold(&mut parser),
             Some("acceptor") => acceptor(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
@@ -52,11 +52,26 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
     }
 }
 
-fn fanout_bare(parser: &mut Parser) -> Result<Command, Failure> {
+fn fanout(parser: &mut Parser) -> Result<Command, Failure> {
     let mut options = fanout::Options::default();
     while let Some(arg) = parser.next()? {
         match arg {
             Long("connections") | Short('n') => options.connections = count(parser, 1)?,
+            Long("scenarios") => {
+                let words = parser.value()?.string()?;
+                let named = words.split(',').map(Which::named).collect::<Option<_>>();
+                options.scenarios =
+                    named.ok_or_else(|| format!("--scenarios {words:?}: there are bursts, alternating and topics"))?;
+            }
+            Long("topics") => options.topics = count(parser, 1)?,
+            Long("only") => {
+                options.only = match parser.value()?.string()?.as_str() {
+                    "bare" => Only::Bare,
+                    "plasma" => Only::Plasma,
+                    other => return Err(format!("--only takes bare or plasma, not {other:?}").into()),
+                }
+            }
+            Long("zero-copy") => options.zero_copy = true,
             Long("events") => options.events = counts(parser)?,
             Long("sizes") => options.sizes = counts(parser)?,
             Long("windows") => options.window_count = count(parser, 1)?,
@@ -70,7 +85,7 @@ fn fanout_bare(parser: &mut Parser) -> Result<Command, Failure> {
             other => return Err(other.unexpected().into()),
         }
     }
-    Ok(Command::FanoutBare(options))
+    Ok(Command::Fanout(options))
 }
 
 fn hold(parser: &mut Parser) -> Result<Command, Failure> {
@@ -163,17 +178,18 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout-bare --help"] {
+        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }
 
     #[test]
     fn options_land_where_they_belong() {
-        let Ok(Command::FanoutBare(options)) = parsed("fanout-bare -n 2k --events 1,64 --sizes=150 --cpus 1,0 --json")
-        else {
-            panic!("fanout-bare is a command");
+        let line = "fanout -n 2k --events 1,64 --sizes=150 --cpus 1,0 --json --scenarios topics,bursts --only plasma";
+        let Ok(Command::Fanout(options)) = parsed(line) else {
+            panic!("fanout is a command");
         };
+        assert_eq!((options.scenarios, options.only), (vec![Which::Topics, Which::Bursts], Only::Plasma));
         assert_eq!((options.connections, options.cpus, options.json), (2_000, (1, 0), true));
         assert_eq!((options.events, options.sizes), (vec![1, 64], vec![150]));
 
@@ -195,9 +211,11 @@ mod tests {
             ("hold --armed", "--bare"),
             ("hold --target 10.0.0.1:80 --destinations 2", "loopback"),
             ("hold --bare --publish http://127.0.0.1:1/events", "--target"),
-            ("fanout-bare --cpus 1", "--cpus"),
-            ("fanout-bare --events 1,x", "1,x"),
-            ("fanout-bare --colour", "--colour"),
+            ("fanout --cpus 1", "--cpus"),
+            ("fanout --events 1,x", "1,x"),
+            ("fanout --colour", "--colour"),
+            ("fanout --scenarios bursts,storms", "storms"),
+            ("fanout --only nobody", "nobody"),
         ] {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(word), "{line:?}: {error}");

@@ -43,7 +43,7 @@ fn run(command: Command) -> Result<(), Failure> {
     machine::raise_file_limit()?;
     match command {
         Command::Help(text) => print!("{text}"),
-        Command::FanoutBare(options) => fanout::run(&options)?,
+        Command::Fanout(options) => fanout::run(&options)?,
         Command::Hold(options) => hold::run(&options)?,
         Command::Acceptor(options) => hold::acceptor::run(options)?,
     }

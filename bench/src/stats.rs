@@ -33,6 +33,11 @@ impl Spread {
     }
 }
 
+/// Each of `samples` by the mean of its two neighbours in `references`, of which one was taken before it and one after.
+pub fn ratios(samples: &[f64], references: &[f64]) -> Vec<f64> {
+    samples.iter().zip(references.windows(2)).map(|(sample, near)| sample / f64::midpoint(near[0], near[1])).collect()
+}
+
 /// `median [min..max]`, all three in the unit that suits the median.
 impl fmt::Display for Spread {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,6 +89,12 @@ mod tests {
         assert_eq!(Spread::of(&[7.0]), Some(Spread { median: 7.0, min: 7.0, max: 7.0 }));
         assert_eq!(Spread::of(&[9.0, 1.0, 5.0]), Some(Spread { median: 5.0, min: 1.0, max: 9.0 }));
         assert_eq!(Spread::of(&[4.0, 1.0, 2.0, 100.0]), Some(Spread { median: 3.0, min: 1.0, max: 100.0 }));
+    }
+
+    #[test]
+    fn a_ratio_knows_its_neighbours_only() {
+        assert_eq!(ratios(&[3.0, 8.0], &[2.0, 4.0, 12.0]), [1.0, 1.0]);
+        assert_eq!(ratios(&[3.0], &[2.0]), [0.0; 0]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// `(unix milliseconds << 20) | counter`, strictly increasing in one process and across its restarts; written in decimal.
+/// `(unix milliseconds << 20) | counter`, strictly increasing in one process and across its restarts; written in
+/// decimal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(u64);
 

@@ -1,4 +1,5 @@
-//! A fixed stretch of memory that the kernel may read while we go on: the event log's bytes, constants, receive buffers.
+//! A fixed stretch of memory that the kernel may read while we go on: the event log's bytes, constants, receive
+//! buffers.
 //!
 //! Mapped anonymously, so untouched pages cost nothing. Never moves and never shrinks while anybody holds it.
 //!

@@ -233,10 +233,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_event_is_one_block_and_parses_back(kind in "\\PC{0,20}|[\\x00-\\x7f]{0,20}", text in "\\PC{0,20}|[\\x00-\\x7f]{0,20}") {
+        fn every_event_is_one_block_and_parses_back(
+            kind in "\\PC{0,20}|[\\x00-\\x7f]{0,20}",
+            text in "\\PC{0,20}|[\\x00-\\x7f]{0,20}",
+        ) {
             prop_assume!(kind != "heartbeat");
-            let published = serde_json::to_string_pretty(&serde_json::json!({ "meta": { "type": kind }, "data": [text] }));
-            let stream = framed(published.unwrap());
+            let event = serde_json::json!({ "meta": { "type": kind }, "data": [text] });
+            let stream = framed(serde_json::to_string_pretty(&event).unwrap());
             let blocks = read(stream.as_bytes());
             prop_assert_eq!(blocks.len(), 1);
             prop_assert_eq!((&*blocks[0].event, &*blocks[0].last_id), ("message", "7"));

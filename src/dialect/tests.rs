@@ -306,7 +306,10 @@ fn a_preflight_is_answered_when_an_origin_is_set() {
 
 proptest! {
     #[test]
-    fn no_target_panics(path in "(/|//|[.]|%2[ef]|%|hc|debug|events|[!-~]){0,6}", query in "(eventType=|lastEventId=|[,&;+%=]|[!-~]){0,9}") {
+    fn no_target_panics(
+        path in "(/|//|[.]|%2[ef]|%|hc|debug|events|[!-~]){0,6}",
+        query in "(eventType=|lastEventId=|[,&;+%=]|[!-~]){0,9}",
+    ) {
         let policy = Policy { origin: Some("*".into()), publish: Publish::Token("t".into()), debug: true, ..policy() };
         for (method, lines) in [("GET", SSE), ("GET", ""), ("POST", "")] {
             let text = format!("{method} /{path}?{query} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");

@@ -22,8 +22,8 @@ struct Head {
 
 impl Missed {
     /// Visits the records from `from` on, among those that `reader` has seen, that concern the holder of `memberships`:
-    /// each once, in order, until `visit` declines one. Returns the position to go on from: the record declined, or what
-    /// was seen in all (`from` itself, when that lies beyond).
+    /// each once, in order, until `visit` declines one. Returns the position to go on from: the record declined, or
+    /// what was seen in all (`from` itself, when that lies beyond).
     pub fn visit(
         &mut self,
         reader: &Reader,
@@ -47,13 +47,7 @@ impl Missed {
     }
 
     /// The first record from `from` on that concerns the holder of `memberships`.
-    pub fn first(
-        &mut self,
-        reader: &Reader,
-        topics: &mut Topics,
-        memberships: Memberships,
-        from: Seq,
-    ) -> Option<Seq> {
+    pub fn first(&mut self, reader: &Reader, topics: &mut Topics, memberships: Memberships, from: Seq) -> Option<Seq> {
         let next = self.visit(reader, topics, memberships, from, |_| false);
         (next < reader.seen()).then_some(next)
     }

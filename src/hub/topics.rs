@@ -77,6 +77,11 @@ struct Walk {
 }
 
 impl Topics {
+    /// Topics with room for `memberships`, before that list has to move. Address space is all that it takes.
+    pub fn with_room(memberships: usize) -> Self {
+        Self { memberships: Vec::with_capacity(memberships), ..Self::default() }
+    }
+
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.len()
@@ -264,7 +269,7 @@ impl Topics {
     fn give_memory_back(&mut self) {
         self.table = HashTable::new();
         self.topics = Slab::new();
-        self.memberships = Vec::new();
+        self.memberships = Vec::with_capacity(self.memberships.capacity());
         self.free = None;
     }
 }

@@ -220,9 +220,9 @@ pub trait Ring {
     /// A random number, for jitter and seeds.
     fn random(&mut self) -> u64;
 
-    /// Accepts from `listener` until cancelled: one completion each, with the [`Socket`]'s index as result. Ends (`more`
-    /// false) on errors and may end on success too; whoever wants more arms it again. A full table closes the client
-    /// that came last and ends with `ENFILE`.
+    /// Accepts from `listener` until cancelled: one completion each, with the [`Socket`]'s index as result. Ends
+    /// (`more` false) on errors and may end on success too; whoever wants more arms it again. A full table closes the
+    /// client that came last and ends with `ENFILE`.
     fn accept(&mut self, listener: Listener, token: Token);
 
     /// Asks who is at the other end: [`Attached::Peer`], or an error (also where the kernel cannot tell).
@@ -259,8 +259,8 @@ pub trait Ring {
     fn send_now(&mut self, socket: Socket, gather: Gather, token: Token);
 
     /// Sends, waiting for room: completes with a count of bytes, possibly short, or an error. The parts (1 to
-    /// [`GATHER_MAX`]) stay alive until the last completion. `zero_copy` asks the kernel to send from the memory itself;
-    /// then `more` may be true and a completion with [`Attached::Released`] follows.
+    /// [`GATHER_MAX`]) stay alive until the last completion. `zero_copy` asks the kernel to send from the memory
+    /// itself; then `more` may be true and a completion with [`Attached::Released`] follows.
     fn send(&mut self, socket: Socket, parts: Vec<Part>, zero_copy: bool, token: Token) -> Flight;
 
     /// Asks a pending send to end: it completes with what it had sent, or `ECANCELED`. Too late is no error.

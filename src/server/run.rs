@@ -140,10 +140,19 @@ fn serve(luggage: Luggage) {
             return;
         }
     };
-    let mut shard = Shard::new(ring, settings, desk, reader, writer, 1, log);
+    let mut shard = Shard::new(ring, settings, desk, reader, writer, 1, log.clone());
     ready.wait();
     shard.open();
-    let _ = happenings.send(Happening::Ended(turn_until_the_end(&mut shard)));
+    let end = turn_until_the_end(&mut shard);
+    let counts = shard.counts();
+    log.announce(Level::Info, "shard stopped", |fields| {
+        fields.uint("accepted", counts.accepted);
+        fields.uint("streams", counts.streams);
+        fields.uint("delivered", counts.delivered);
+        fields.uint("gaps", counts.gaps);
+        fields.uint("stalled", counts.stalled);
+    });
+    let _ = happenings.send(Happening::Ended(end));
 }
 
 fn turn_until_the_end<R: Ring>(shard: &mut Shard<R>) -> io::Result<Turn> {
@@ -197,11 +206,14 @@ fn announce(config: &Config, port: u16, slots: u32, log: &Log) {
     log.announce(Level::Info, "listening", |fields| {
         fields.uint("http_port", u64::from(port));
         fields.uint("shards", config.shards as u64);
-        fields.str("upstream", match config.upstream {
-            config::Upstream::Memory => "memory",
-            config::Upstream::Redis => "redis",
-            config::Upstream::Mock => "mock",
-        });
+        fields.str(
+            "upstream",
+            match config.upstream {
+                config::Upstream::Memory => "memory",
+                config::Upstream::Redis => "redis",
+                config::Upstream::Mock => "mock",
+            },
+        );
         fields.uint("connections_max", connections_max);
         fields.uint("connections_max_per_shard", u64::from(slots) * 95 / 100);
         fields.str("version", env!("CARGO_PKG_VERSION"));

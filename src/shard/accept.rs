@@ -123,7 +123,7 @@ impl<R: Ring> Shard<R> {
 
     pub(super) fn on_polled(&mut self, token: Token, result: Result<u32, Errno>, more: bool) {
         let Some(client) = self.clients.find(token) else { return };
-        let (stage, socket) = (client.stage, token.index());
+        let (stage, socket) = (client.stage(), token.index());
         let events = match result {
             Ok(events) => events,
             // Taken back, for a client that is watched no longer.
@@ -148,7 +148,7 @@ impl<R: Ring> Shard<R> {
     /// A subscriber needs no poll when idle clients are not watched.
     pub(super) fn stop_watching(&mut self, socket: u32) {
         if self.settings.idle == Idle::Dense {
-            let generation = self.clients.at(socket).generation;
+            let generation = self.clients.at(socket).generation();
             self.ring.cancel(Kind::Poll.token(socket, generation));
         }
     }
@@ -157,7 +157,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn end(&mut self, socket: u32, ending: Ending) {
         self.log_stream_end(socket, ending);
         let client = self.clients.at(socket);
-        let (stage, generation, profile) = (client.stage, client.generation, client.profile);
+        let (stage, generation, profile) = (client.stage(), client.generation(), client.profile);
         let memberships = std::mem::replace(&mut client.memberships, Memberships::NONE);
         debug_assert_ne!(stage, Stage::Free);
         if stage != Stage::Free {
@@ -189,7 +189,7 @@ impl<R: Ring> Shard<R> {
     /// One line for each stream that ends.
     fn log_stream_end(&mut self, socket: u32, ending: Ending) {
         let client = self.clients.at(socket).clone();
-        if !matches!(client.stage, Stage::Live | Stage::Behind(_)) {
+        if !matches!(client.stage(), Stage::Live | Stage::Behind(_)) {
             return;
         }
         self.counts.delivered += u64::from(client.events);

@@ -1,6 +1,6 @@
 //! The clients of one shard: one entry per place in the ring's table of sockets.
 //!
-//! What an idle client holds is counted here: [`Client`] is 48 bytes, a membership 16 and its entry in the topic's list
+//! What an idle client holds is counted here: [`Client`] is 40 bytes, a membership 16 and its entry in the topic's list
 //! 8. Everything else belongs to those who are in a request or have fallen behind.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -33,13 +33,16 @@ enum Peer {
     V6(u32),
 }
 
-/// One client. Hot: fan-out touches it for every delivery.
+/// One client, as small as can be: there may be a million. Hot: fan-out touches it for every delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    pub stage: Stage,
-    peer: Peer,
-    /// 24 bits; tells the holder of a place from its predecessors.
-    pub generation: u32,
+    /// The stage in the upper two bits, the key of what it has in the others.
+    stage: u32,
+    /// The address, or its index.
+    peer: u32,
+    generation: [u8; 3],
+    /// What kind of `peer`, [`COPIES`], and in the other bits how often its bytes were not wanted.
+    flags: u8,
     pub memberships: Memberships,
     pub profile: ProfileId,
     /// Tick of the last bytes sent.
@@ -50,28 +53,110 @@ pub(super) struct Client {
     pub events: u32,
     /// Bytes sent, low half first: a `u64` would cost padding.
     bytes: [u32; 2],
-    /// Receives whose bytes nobody wanted.
-    pub strikes: u8,
-    /// Zero-copy sends gained nothing here.
-    pub copies: bool,
 }
 
-const _: () = assert!(size_of::<Client>() <= 56);
+const _: () = assert!(size_of::<Client>() == 40);
+
+/// Keys of slabs stay below: nobody has a billion sockets in one ring.
+const KEY_BITS: u32 = 30;
+const KEY: u32 = (1 << KEY_BITS) - 1;
+const LIVE: u32 = 2 << KEY_BITS;
+
+const PEER: u8 = 0b11;
+const PEER_V4: u8 = 1;
+const PEER_V6: u8 = 2;
+/// Zero-copy sends gained nothing here.
+const COPIES: u8 = 0b100;
+const STRIKE: u8 = 0b1000;
 
 impl Client {
     const FREE: Self = Self {
-        stage: Stage::Free,
-        peer: Peer::Unknown,
-        generation: 0,
+        stage: 0,
+        peer: 0,
+        generation: [0; 3],
+        flags: 0,
         memberships: Memberships::NONE,
         profile: ProfileId::NONE,
         quiet_since: 0,
         since: 0,
         events: 0,
         bytes: [0, 0],
-        strikes: 0,
-        copies: false,
     };
+
+    pub fn stage(&self) -> Stage {
+        let key = self.stage & KEY;
+        match self.stage >> KEY_BITS {
+            0 => Stage::Free,
+            1 => Stage::Request(key),
+            2 => Stage::Live,
+            _ => Stage::Behind(key),
+        }
+    }
+
+    pub fn set_stage(&mut self, stage: Stage) {
+        let (tag, key) = match stage {
+            Stage::Free => (0, 0),
+            Stage::Request(key) => (1, key),
+            Stage::Live => (2, 0),
+            Stage::Behind(key) => (3, key),
+        };
+        debug_assert!(key <= KEY);
+        self.stage = tag << KEY_BITS | key;
+    }
+
+    /// Whether it is subscribed and up to date.
+    pub fn is_live(&self) -> bool {
+        self.stage == LIVE
+    }
+
+    /// 24 bits, counted over all places; tells the holder of a place from its predecessors.
+    pub fn generation(&self) -> u32 {
+        let [low, middle, high] = self.generation;
+        u32::from_le_bytes([low, middle, high, 0])
+    }
+
+    fn set_generation(&mut self, generation: u32) {
+        let [low, middle, high, _] = generation.to_le_bytes();
+        self.generation = [low, middle, high];
+    }
+
+    fn peer(&self) -> Peer {
+        match self.flags & PEER {
+            PEER_V4 => Peer::V4(self.peer),
+            PEER_V6 => Peer::V6(self.peer),
+            _ => Peer::Unknown,
+        }
+    }
+
+    fn set_peer(&mut self, peer: Peer) {
+        let (kind, value) = match peer {
+            Peer::Unknown => (0, 0),
+            Peer::V4(bits) => (PEER_V4, bits),
+            Peer::V6(key) => (PEER_V6, key),
+        };
+        self.flags = self.flags & !PEER | kind;
+        self.peer = value;
+    }
+
+    /// Whether zero-copy sends gained nothing here.
+    pub fn copies(&self) -> bool {
+        self.flags & COPIES != 0
+    }
+
+    pub fn set_copies(&mut self) {
+        self.flags |= COPIES;
+    }
+
+    /// Counts a receive whose bytes nobody wanted; how many there were, up to [`Client::STRIKES_MAX`].
+    pub fn strike(&mut self) -> u8 {
+        if self.flags / STRIKE < Self::STRIKES_MAX {
+            self.flags += STRIKE;
+        }
+        self.flags / STRIKE
+    }
+
+    /// Counting ends here.
+    pub const STRIKES_MAX: u8 = u8::MAX / STRIKE;
 
     /// Bytes sent on the stream.
     pub fn bytes(&self) -> u64 {
@@ -87,14 +172,20 @@ impl Client {
 }
 
 /// All clients of a shard, by socket.
-#[derive(Default)]
 pub(super) struct Clients {
     table: Vec<Client>,
     count: usize,
+    generation: u32,
     wide: Slab<Ipv6Addr>,
 }
 
 impl Clients {
+    /// Room for clients at `slots` sockets. Address space is all that it takes; a table that grew by and by would leave
+    /// its earlier, smaller selves behind in the allocator.
+    pub fn new(slots: u32) -> Self {
+        Self { table: Vec::with_capacity(slots as usize), count: 0, generation: 0, wide: Slab::new() }
+    }
+
     /// Clients present.
     pub fn count(&self) -> usize {
         self.count
@@ -111,24 +202,27 @@ impl Clients {
         if index >= self.table.len() {
             self.table.resize(index + 1, Client::FREE);
         }
-        let generation = (self.table[index].generation + 1) & Token::GENERATION_MAX;
-        debug_assert_eq!(self.table[index].stage, Stage::Free);
-        let stage = Stage::Request(request);
-        self.table[index] = Client { stage, generation, since: tick, quiet_since: tick, ..Client::FREE };
+        debug_assert_eq!(self.table[index].stage(), Stage::Free);
+        self.generation = (self.generation + 1) & Token::GENERATION_MAX;
+        let client = &mut self.table[index];
+        *client = Client { since: tick, quiet_since: tick, ..Client::FREE };
+        client.set_stage(Stage::Request(request));
+        client.set_generation(self.generation);
         self.count += 1;
-        generation
+        self.generation
     }
 
     /// The client at `socket` goes.
     pub fn go(&mut self, socket: u32) {
         let client = &mut self.table[socket as usize];
-        if let Peer::V6(key) = client.peer {
+        if let Peer::V6(key) = client.peer() {
             self.wide.remove(key as usize);
         }
-        let generation = client.generation;
-        *client = Client { generation, ..Client::FREE };
+        *client = Client::FREE;
         self.count -= 1;
+        // With nobody left, nothing is kept for the next crowd: memory returns to where it was.
         if self.count == 0 {
+            self.table = Vec::with_capacity(self.table.capacity());
             self.wide = Slab::new();
         }
     }
@@ -136,10 +230,15 @@ impl Clients {
     /// The client at `socket`, if it is the one that `token` was made for.
     pub fn find(&mut self, token: Token) -> Option<&mut Client> {
         let client = self.table.get_mut(token.index() as usize)?;
-        (client.generation == token.generation() && client.stage != Stage::Free).then_some(client)
+        (client.generation() == token.generation() && client.stage() != Stage::Free).then_some(client)
     }
 
-    /// Whoever is at `socket` now.
+    /// The stage of whoever is at `socket`, if anybody is.
+    pub fn stage(&self, socket: u32) -> Stage {
+        self.table.get(socket as usize).map_or(Stage::Free, Client::stage)
+    }
+
+    /// The client at `socket`, which is there.
     pub fn at(&mut self, socket: u32) -> &mut Client {
         &mut self.table[socket as usize]
     }
@@ -150,17 +249,50 @@ impl Clients {
             IpAddr::V4(address) => Peer::V4(address.to_bits()),
             IpAddr::V6(address) => Peer::V6(self.wide.insert(address) as u32),
         };
-        if let Peer::V6(key) = std::mem::replace(&mut self.table[socket as usize].peer, peer) {
+        let client = &mut self.table[socket as usize];
+        let before = client.peer();
+        client.set_peer(peer);
+        if let Peer::V6(key) = before {
             self.wide.remove(key as usize);
         }
     }
 
     /// Where a client comes from, if that is known.
     pub fn peer(&self, socket: u32) -> Option<IpAddr> {
-        match self.table[socket as usize].peer {
+        match self.table[socket as usize].peer() {
             Peer::Unknown => None,
             Peer::V4(bits) => Some(Ipv4Addr::from_bits(bits).into()),
             Peer::V6(key) => Some(self.wide[key as usize].into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_shares_a_word_stays_apart() {
+        let mut client = Client::FREE;
+        for stage in [Stage::Request(0), Stage::Behind(KEY), Stage::Live, Stage::Request(KEY), Stage::Free] {
+            client.set_stage(stage);
+            assert_eq!((client.stage(), client.is_live()), (stage, stage == Stage::Live));
+        }
+        client.set_generation(Token::GENERATION_MAX);
+        client.set_copies();
+        for peer in [Peer::V4(u32::MAX), Peer::V6(7), Peer::Unknown] {
+            client.set_peer(peer);
+            assert_eq!((client.peer(), client.copies()), (peer, true));
+        }
+        assert_eq!(client.generation(), Token::GENERATION_MAX);
+    }
+
+    #[test]
+    fn strikes_are_counted_and_do_not_wrap() {
+        let mut client = Client::FREE;
+        client.set_peer(Peer::V6(1));
+        assert_eq!([client.strike(), client.strike()], [1, 2]);
+        let most = (0..100).map(|_| client.strike()).max();
+        assert_eq!((most, client.peer()), (Some(Client::STRIKES_MAX), Peer::V6(1)));
     }
 }

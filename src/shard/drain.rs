@@ -26,7 +26,11 @@ enum State {
     #[default]
     NotYet,
     /// Since then, up to this place of the table, and whether more are due already.
-    Going { since: Instant, place: u32, behind: bool },
+    Going {
+        since: Instant,
+        place: u32,
+        behind: bool,
+    },
     Over,
 }
 
@@ -69,7 +73,7 @@ impl<R: Ring> Shard<R> {
         self.drain.state = State::Going { since, place, behind: place < due };
         if place >= places && (self.clients.count() == 0 || passed >= self.settings.drain) {
             for place in 0..places {
-                if self.clients.at(place).stage != Stage::Free {
+                if self.clients.stage(place) != Stage::Free {
                     self.end(place, Ending::Farewell);
                 }
             }
@@ -79,8 +83,7 @@ impl<R: Ring> Shard<R> {
     }
 
     fn say_farewell(&mut self, socket: u32) {
-        let stage = self.clients.at(socket).stage;
-        match stage {
+        match self.clients.stage(socket) {
             Stage::Live => {
                 let millis = self.settings.policy.retry_millis + (self.ring.random() % JITTER_MAX) as i64;
                 let mut words = Vec::with_capacity(32);

@@ -174,7 +174,7 @@ impl<R: Ring> Shard<R> {
                 return false;
             };
             let client = self.clients.at(subscriber.0);
-            if client.stage != Stage::Live {
+            if !client.is_live() {
                 continue;
             }
             if self.topics.is_single(client.memberships) {
@@ -192,7 +192,7 @@ impl<R: Ring> Shard<R> {
         while *left > 0 && from < self.fanout.several.len() {
             let (socket, index) = self.fanout.several[from];
             let same = self.fanout.several[from..].iter().take_while(|entry| entry.0 == socket).count();
-            if self.clients.at(socket).stage == Stage::Live {
+            if self.clients.stage(socket) == Stage::Live {
                 *left -= 1;
                 if same == 1 {
                     self.deliver_topic(socket, index as usize);
@@ -211,7 +211,7 @@ impl<R: Ring> Shard<R> {
         let span = self.reader.span(self.reader.record(self.fanout.range.start));
         let gather = self.ring.gather(&[super::piece_of(span)]);
         while *left > 0 && place < self.clients.places() {
-            if self.clients.at(place).stage == Stage::Live {
+            if self.clients.stage(place) == Stage::Live {
                 *left -= 1;
                 self.send_now(place, gather, 1);
             }
@@ -252,7 +252,7 @@ impl<R: Ring> Shard<R> {
     /// What is too scattered for one send, or large enough to be sent from the memory itself, goes the way of those who
     /// are behind; whether that was so.
     fn goes_slow(&mut self, socket: u32, len: u32, pieces: usize) -> bool {
-        let copies = self.clients.at(socket).copies;
+        let copies = self.clients.at(socket).copies();
         let zero_copy = !copies && self.settings.zero_copy_from.is_some_and(|least| len as usize >= least);
         let slow = pieces > GATHER_MAX || zero_copy;
         if slow {
@@ -265,7 +265,7 @@ impl<R: Ring> Shard<R> {
         let client = self.clients.at(socket);
         client.quiet_since = self.tick;
         client.count(i64::from(events), i64::from(gather.len));
-        let token = Kind::Deliver.token(socket, client.generation);
+        let token = Kind::Deliver.token(socket, client.generation());
         self.ring.send_now(Socket(socket), gather, token);
     }
 
@@ -278,6 +278,7 @@ impl<R: Ring> Shard<R> {
             Err(error) => return self.end(token.index(), super::ending_of(error)),
         };
         let memberships = client.memberships;
+        self.counts.cut += 1;
         let range = self.fanout.range.clone();
         let (mut events, mut bytes) = (0, 0);
         let reader = &self.reader;

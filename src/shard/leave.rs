@@ -1,8 +1,8 @@
 //! Taking leave of the log's oldest part, and of whoever was still there.
 //!
-//! The writer asks by raising the log's tail. Sends that still name what lies before it are recalled; once they are back,
-//! every cursor from there is moved to the tail. Who lost something by that is told so, once and by name, or ended;
-//! whoever had nothing to get there loses nothing.
+//! The writer asks by raising the log's tail. Sends that still name what lies before it are recalled; once they are
+//! back, every cursor from there is moved to the tail. Who lost something by that is told so, once and by name, or
+//! ended; whoever had nothing to get there loses nothing.
 
 use super::clients::Stage;
 use super::outbox::{Gap, Outbox, Then, Unreleased};
@@ -50,10 +50,11 @@ impl<R: Ring> Shard<R> {
     /// that makes the kernel let go. Whether anybody was.
     fn send_away_pinning(&mut self, tail: Seq) -> bool {
         let pins = |sent: &Unreleased| sent.pinned.is_some_and(|pinned| pinned < tail);
-        let pinning: Vec<u32> = self.unreleased.values().filter(|sent| pins(sent)).filter_map(|sent| sent.socket).collect();
+        let pinning: Vec<u32> =
+            self.unreleased.values().filter(|sent| pins(sent)).filter_map(|sent| sent.socket).collect();
         let found = !pinning.is_empty();
         for socket in pinning {
-            if self.clients.at(socket).stage != Stage::Free {
+            if self.clients.stage(socket) != Stage::Free {
                 self.end_lapped(socket);
             }
         }

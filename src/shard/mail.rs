@@ -1,7 +1,7 @@
 //! Between shards: what is published on one goes to the first, which owns the log's writer, and the answer comes back.
 //!
-//! A queue per direction and pair, written by one thread and read by one. The kernel only rings: a shard that is about to
-//! sleep says so, looks once more, and whoever has something for it then rings its bell.
+//! A queue per direction and pair, written by one thread and read by one. The kernel only rings: a shard that is about
+//! to sleep says so, looks once more, and whoever has something for it then rings its bell.
 //!
 //! Invariant: after `falls_asleep`, either the sleeper sees what was sent before, or the sender sees it asleep.
 
@@ -59,6 +59,8 @@ pub struct Office {
     shards: Box<[Flags]>,
     /// The subscribing link stands and was heard from.
     upstream_up: AtomicBool,
+    /// A stream began while it did not.
+    awaited: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -74,6 +76,7 @@ impl Office {
         let office = Arc::new(Self {
             shards: std::iter::repeat_with(Flags::default).take(shards).collect(),
             upstream_up: AtomicBool::new(false),
+            awaited: AtomicBool::new(false),
             draining: AtomicBool::new(false),
         });
         let desk = |shard| Desk { office: Arc::clone(&office), shard, post: Post::First(Vec::new()), awaited: 0 };
@@ -165,6 +168,18 @@ impl Desk {
     /// Whether the upstream is subscribed and fresh.
     pub fn is_upstream_up(&self) -> bool {
         self.office.is_upstream_up()
+    }
+
+    /// A stream begins: whatever the upstream says before it is subscribed is lost to it.
+    pub fn note_stream(&self) {
+        if !self.office.is_upstream_up() {
+            self.office.awaited.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether any stream began before the upstream was subscribed.
+    pub fn is_upstream_awaited(&self) -> bool {
+        self.office.awaited.load(Ordering::Relaxed)
     }
 
     /// Says whether the upstream is subscribed and fresh. First shard only.

@@ -26,7 +26,7 @@ mod streams;
 mod sweep;
 mod tokens;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +137,8 @@ pub struct Counts {
     pub streams: u64,
     /// Events sent to streams that have ended.
     pub delivered: u64,
+    /// Sends of a fan-out that did not go out whole.
+    pub cut: u64,
     /// Gap notices written and streams closed instead of one.
     pub gaps: u64,
     /// Streams ended because nothing moved.
@@ -162,7 +164,7 @@ pub struct Shard<R: Ring> {
     /// Outboxes that wait for the end of the batch.
     arrivals: Vec<u32>,
     /// Zero-copy sends that are through but still read the log, by token.
-    unreleased: HashMap<u64, outbox::Unreleased>,
+    unreleased: BTreeMap<u64, outbox::Unreleased>,
     /// Numbers pending sends.
     flights: u32,
     wheel: Wheel<Due>,
@@ -200,16 +202,16 @@ impl<R: Ring> Shard<R> {
             sweep: Sweep::new(&settings),
             drain: Drain::default(),
             heads: streams::Heads::default(),
-            clients: Clients::default(),
+            clients: Clients::new(settings.slots),
             requests: Slab::new(),
             bodies_len: 0,
             profiles: Profiles::default(),
-            topics: Topics::default(),
+            topics: Topics::with_room(settings.slots as usize),
             missed: Missed::default(),
             fanout: Fanout::default(),
             outboxes: Slab::new(),
             arrivals: Vec::new(),
-            unreleased: HashMap::new(),
+            unreleased: BTreeMap::new(),
             flights: 0,
             wheel: Wheel::new(began),
             due: Vec::new(),
@@ -260,7 +262,11 @@ impl<R: Ring> Shard<R> {
 
     /// Whether there is work that no completion will announce.
     fn is_busy(&self) -> bool {
-        self.fanout.is_active() || self.sweep.is_behind() || !self.starved.is_empty() || self.drain.is_behind()
+        self.fanout.is_active()
+            || self.sweep.is_behind()
+            || !self.starved.is_empty()
+            || self.drain.is_behind()
+            || self.feed.as_ref().is_some_and(Feed::has_grown)
     }
 
     fn now(&self) -> Instant {
@@ -380,6 +386,11 @@ impl<R: Ring> Shard<R> {
             && self.topics.membership_count() == 0
             && self.bodies_len == 0
             && self.profiles.is_empty()
+    }
+
+    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for measurements.
+    pub fn is_caught_up(&self) -> bool {
+        !self.is_busy() && !self.reader.has_news() && self.outboxes.is_empty()
     }
 
     /// The ring, for tests and measurements.

@@ -126,7 +126,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn put_behind(&mut self, socket: u32, outbox: Outbox) {
         let key = self.outboxes.insert(outbox) as u32;
         let client = self.clients.at(socket);
-        client.stage = Stage::Behind(key);
+        client.set_stage(Stage::Behind(key));
         Missed::forget(&mut self.topics, client.memberships);
         self.pump(key);
     }
@@ -141,7 +141,7 @@ impl<R: Ring> Shard<R> {
             return self.emptied(key, socket);
         }
         let shared = parts.iter().filter(|part| matches!(part, Part::Shared(_))).map(Part::len).sum::<usize>();
-        let copies = self.clients.at(socket).copies;
+        let copies = self.clients.at(socket).copies();
         let zero_copy = !copies && self.settings.zero_copy_from.is_some_and(|least| shared >= least);
         let token = Kind::Write.token(key, sending.serial);
         sending.zero_copy = zero_copy;
@@ -265,12 +265,12 @@ impl<R: Ring> Shard<R> {
     fn emptied(&mut self, key: u32, socket: u32) {
         let outbox = &mut self.outboxes[key as usize];
         match outbox.then {
-            // Whoever catches up while a batch is being fanned out, or ahead of what was read, waits until that is over:
-            // members of the batch must not change under it.
+            // Whoever catches up while a batch is being fanned out, or ahead of what was read, waits until that is
+            // over: members of the batch must not change under it.
             Then::Stream if self.fanout.is_active() || outbox.at > self.reader.seen() => self.arrivals.push(key),
             Then::Stream => {
                 self.remove_outbox(key);
-                self.clients.at(socket).stage = Stage::Live;
+                self.clients.at(socket).set_stage(Stage::Live);
             }
             Then::Answer(after) => {
                 self.remove_outbox(key);
@@ -320,7 +320,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn on_released(&mut self, token: Token, copied: bool) {
         let sent = self.unreleased.remove(&token.to_bits());
         if copied && let Some(socket) = sent.and_then(|sent| sent.socket) {
-            self.clients.at(socket).copies = true;
+            self.clients.at(socket).set_copies();
         }
     }
 }

@@ -139,7 +139,14 @@ mod tests {
 
     fn profile(user_agent: &str) -> Profile<'_> {
         let rest = b"".as_slice();
-        Profile { user_agent: user_agent.as_bytes(), referer: rest, host: b"h", method: b"GET", path: b"/", forwarded: rest }
+        Profile {
+            user_agent: user_agent.as_bytes(),
+            referer: rest,
+            host: b"h",
+            method: b"GET",
+            path: b"/",
+            forwarded: rest,
+        }
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Publishing over HTTP: from a request's body to the first shard, and back with what became of it.
 
-use super::requests::Publishing;
-use super::tokens::Kind;
 use super::Shard;
 use super::mail::{Event, Outcome, Publication, Reply};
+use super::requests::Publishing;
+use super::tokens::Kind;
 use crate::base::log::Level;
 use crate::dialect::Policy;
 use crate::ring::{Ring, Token};
@@ -26,9 +26,10 @@ pub(super) fn debug_page(policy: &Policy) -> Answer {
 impl<R: Ring> Shard<R> {
     /// A whole body is here.
     pub(super) fn publish_body(&mut self, socket: u32, body: &[u8], publishing: Publishing) {
-        let token = Kind::Recv.token(socket, self.clients.at(socket).generation);
+        let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
         let event_max = self.settings.policy.event_max;
-        let parsed = if publishing.debug { debug_event(body, event_max) } else { envelope::publish_body(body, event_max) };
+        let parsed =
+            if publishing.debug { debug_event(body, event_max) } else { envelope::publish_body(body, event_max) };
         match parsed {
             Ok(events) if events.is_empty() => {
                 self.answer_publish(token, |_, publishing| taken(&Outcome::Ids(Vec::new()), publishing));

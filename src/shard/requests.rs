@@ -100,7 +100,7 @@ impl Request {
 
 impl<R: Ring> Shard<R> {
     fn request_key(&mut self, socket: u32) -> Option<usize> {
-        match self.clients.at(socket).stage {
+        match self.clients.stage(socket) {
             Stage::Request(key) => Some(key as usize),
             _ => None,
         }
@@ -108,9 +108,7 @@ impl<R: Ring> Shard<R> {
 
     /// Asks for what the client has sent.
     pub(super) fn receive(&mut self, socket: u32) {
-        let client = self.clients.at(socket);
-        let generation = client.generation;
-        match client.stage {
+        match self.clients.stage(socket) {
             Stage::Free => return,
             Stage::Request(key) => {
                 let request = &mut self.requests[key as usize];
@@ -125,7 +123,8 @@ impl<R: Ring> Shard<R> {
             }
             Stage::Live | Stage::Behind(_) => {}
         }
-        self.ring.recv(Socket(socket), false, Kind::Recv.token(socket, generation));
+        let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
+        self.ring.recv(Socket(socket), false, token);
     }
 
     /// A buffer came; an empty one is the end.
@@ -135,7 +134,7 @@ impl<R: Ring> Shard<R> {
         if bytes.is_empty() {
             return self.on_nothing_received(token, Ok(0));
         }
-        match client.stage {
+        match client.stage() {
             Stage::Request(key) => self.requests[key as usize].receiving = false,
             _ => return self.on_chatter(socket),
         }
@@ -150,7 +149,7 @@ impl<R: Ring> Shard<R> {
     pub(super) fn on_nothing_received(&mut self, token: Token, result: Result<u32, Errno>) {
         let socket = token.index();
         let Some(client) = self.clients.find(token) else { return };
-        let stage = client.stage;
+        let stage = client.stage();
         if let Stage::Request(key) = stage {
             self.requests[key as usize].receiving = false;
         }
@@ -292,7 +291,7 @@ impl<R: Ring> Shard<R> {
         }
         match route {
             Route::Subscribe(subscription) if !self.drain.is_active() => {
-                return self.start_stream(socket, head, &subscription);
+                self.start_stream(socket, head, &subscription);
             }
             Route::Subscribe(_) => {
                 let answer = Answer::text(503, "shutting down\n").with("Retry-After", "1");
@@ -396,7 +395,8 @@ impl<R: Ring> Shard<R> {
     /// A short answer is out.
     pub(super) fn answered(&mut self, socket: u32, after: AfterAnswer) {
         let Some(key) = self.request_key(socket) else { return };
-        let due = self.ring.now() + if after == AfterAnswer::Linger { LINGER_FOR } else { self.settings.request_timeout };
+        let due =
+            self.ring.now() + if after == AfterAnswer::Linger { LINGER_FOR } else { self.settings.request_timeout };
         let request = &mut self.requests[key];
         request.outbox = None;
         match (after, std::mem::replace(&mut request.phase, Phase::Head)) {

@@ -6,9 +6,9 @@ use super::Shard;
 use super::clients::Stage;
 use super::outbox::{Gap, Outbox, Then};
 use super::profiles::Profile;
+use crate::base::id::EventId;
 use crate::dialect::{Resume, Subscription, plasma};
 use crate::hub::{Kind, Place, Seq, Subscriber};
-use crate::base::id::EventId;
 use crate::ring::{Part, Ring};
 use crate::wire::http1::{Head, http_date};
 use crate::wire::sse::Reason;
@@ -23,7 +23,7 @@ pub(super) struct Heads {
 impl<R: Ring> Shard<R> {
     /// Turns a request into a stream.
     pub(super) fn start_stream(&mut self, socket: u32, head: &Head<'_>, subscription: &Subscription) {
-        let Stage::Request(request) = self.clients.at(socket).stage else { return };
+        let Stage::Request(request) = self.clients.stage(socket) else { return };
         self.drop_request(request);
         let log = self.reader.log();
         let topics = subscription.topics.iter().map(|name| (log.hash(name), name.as_slice()));
@@ -36,6 +36,7 @@ impl<R: Ring> Shard<R> {
         outbox.rest = Some(Part::Own(self.head_of_stream(head.version_minor())));
         outbox.gap = gap;
         self.counts.streams += 1;
+        self.desk.note_stream();
         self.counts.gaps += u64::from(gap.is_some());
         self.stop_watching(socket);
         self.put_behind(socket, outbox);
@@ -79,8 +80,7 @@ impl<R: Ring> Shard<R> {
         /// Receives that are read over: a stray line end, the body of a request that needs none.
         const STRIKES_MAX: u8 = 16;
         let client = self.clients.at(socket);
-        client.strikes += 1;
-        if client.strikes > STRIKES_MAX {
+        if client.strike() > STRIKES_MAX {
             self.end(socket, super::Ending::Chatter);
         }
     }

@@ -112,11 +112,14 @@ impl<R: Ring> Shard<R> {
         while sent < self.slice_max && seen < PLACES_MAX {
             let Some(place) = self.sweep.hearts.step(places) else { break };
             seen += 1;
+            if self.clients.stage(place) != Stage::Live {
+                continue;
+            }
             let client = self.clients.at(place);
-            if client.stage == Stage::Live && self.tick - client.quiet_since >= self.sweep.quiet {
+            if self.tick - client.quiet_since >= self.sweep.quiet {
                 client.quiet_since = self.tick;
                 client.count(0, i64::from(COMMENT.len));
-                self.ring.send_now(Socket(place), gather, Kind::Comment.token(place, client.generation));
+                self.ring.send_now(Socket(place), gather, Kind::Comment.token(place, client.generation()));
                 sent += 1;
             }
         }
@@ -128,9 +131,9 @@ impl<R: Ring> Shard<R> {
         let Some(probes) = &mut self.sweep.probes else { return };
         for _ in 0..self.slice_max {
             let Some(place) = probes.step(places) else { break };
-            let client = self.clients.at(place);
-            if matches!(client.stage, Stage::Live | Stage::Behind(_)) {
-                self.ring.peek(Socket(place), Kind::Peek.token(place, client.generation));
+            if matches!(self.clients.stage(place), Stage::Live | Stage::Behind(_)) {
+                let token = Kind::Peek.token(place, self.clients.at(place).generation());
+                self.ring.peek(Socket(place), token);
             }
         }
     }

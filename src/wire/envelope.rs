@@ -1,7 +1,7 @@
 //! What publishers send: `{"meta":{"type":"<event type>"},"data":<any JSON>}`.
 //!
-//! As forgiving as the original: keys in any case, unknown ones ignored, of duplicates the last wins (`null` never undoes
-//! a type), `null` and `{}` are events of the empty type. Bytes that are no UTF-8 become U+FFFD, one each.
+//! As forgiving as the original: keys in any case, unknown ones ignored, of duplicates the last wins (`null` never
+//! undoes a type), `null` and `{}` are events of the empty type. Bytes that are no UTF-8 become U+FFFD, one each.
 //!
 //! One pass and no copy for valid UTF-8. Values are skipped without recursion, however deep they nest.
 
@@ -57,8 +57,8 @@ pub fn parse_first(bytes: &[u8]) -> Result<Envelope<'_>, Malformed> {
     }
 }
 
-/// Parses the body of a publish request: one event, a JSON array of events, or events on lines of their own. An event may
-/// span lines; blank lines do not count. All of them are good and of at most `event_max` bytes, or none is taken.
+/// Parses the body of a publish request: one event, a JSON array of events, or events on lines of their own. An event
+/// may span lines; blank lines do not count. All of them are good and of at most `event_max` bytes, or none is taken.
 pub fn publish_body(bytes: &[u8], event_max: usize) -> Result<Vec<Envelope<'_>>, BadEvent> {
     match lossy(bytes) {
         Cow::Borrowed(text) => Batch::parse(text, event_max),

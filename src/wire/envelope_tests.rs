@@ -210,7 +210,9 @@ proptest! {
     }
 
     #[test]
-    fn json_like_text_never_panics(text in "([\\[\\]{}:,\n ]|\"meta\":|\"type\":|\"data\":|\"\\\\u[d8c0]{4}\"|null|1|\"\\\\\"){0,16}") {
+    fn json_like_text_never_panics(
+        text in "([\\[\\]{}:,\n ]|\"meta\":|\"type\":|\"data\":|\"\\\\u[d8c0]{4}\"|null|1|\"\\\\\"){0,16}",
+    ) {
         let _ = (parse(text.as_bytes()), parse_first(text.as_bytes()), publish_body(text.as_bytes(), 32));
     }
 

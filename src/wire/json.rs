@@ -23,8 +23,8 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Appends the JSON text `raw` without white space between its tokens. What its strings hold keeps its spelling, but for
-/// the characters that must not appear in HTML.
+/// Appends the JSON text `raw` without white space between its tokens. What its strings hold keeps its spelling, but
+/// for the characters that must not appear in HTML.
 pub fn compact(raw: &str, out: &mut Vec<u8>) {
     out.reserve(raw.len());
     let mut rest = raw.as_bytes();
@@ -65,8 +65,8 @@ fn copy_string<'a>(mut rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     b""
 }
 
-/// Escapes the character at the start of `text` by number if it has to be, else copies its first byte. Returns the bytes
-/// it stood in.
+/// Escapes the character at the start of `text` by number if it has to be, else copies its first byte. Returns the
+/// bytes it stood in.
 fn write_escaped(text: &[u8], out: &mut Vec<u8>) -> usize {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     match text {
@@ -194,7 +194,10 @@ mod tests {
         }
 
         #[test]
-        fn compact_texts_mean_what_they_were(text in "[ab<>&\"\\\\\n\u{2028}\u{e9} ]{0,40}", blank in "[ \t\r\n]{0,9}") {
+        fn compact_texts_mean_what_they_were(
+            text in "[ab<>&\"\\\\\n\u{2028}\u{e9} ]{0,40}",
+            blank in "[ \t\r\n]{0,9}",
+        ) {
             let quoted = serde_json::to_string(&text).unwrap();
             let raw = format!("{blank}{{{blank}{quoted}{blank}:{blank}[{quoted},{blank}1.0{blank}]}}{blank}");
             let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();

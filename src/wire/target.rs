@@ -22,8 +22,8 @@ pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)
     })
 }
 
-/// Where a client should have asked: the path without empty, `.` and `..` segments, with its query, both escaped. `None`
-/// when the path is clean already. A trailing slash means something and stays.
+/// Where a client should have asked: the path without empty, `.` and `..` segments, with its query, both escaped.
+/// `None` when the path is clean already. A trailing slash means something and stays.
 pub fn redirect(path: &[u8], query: &str) -> Option<String> {
     let clean = clean_path(path);
     if clean == path {

@@ -324,9 +324,10 @@ impl Core {
                 self.broken(format_args!("shard {shard} leaks socket {index}: {slot:?}"));
             }
         }
-        let held = kernel.ops.iter().find(|(_, op)| {
-            !matches!(op.what, What::Resolve { .. }) && op.slot.is_none_or(|slot| slot >= from)
-        });
+        let held = kernel
+            .ops
+            .iter()
+            .find(|(_, op)| !matches!(op.what, What::Resolve { .. }) && op.slot.is_none_or(|slot| slot >= from));
         if let Some((_, op)) = held {
             self.broken(format_args!("shard {shard} leaves an op under way: {op:?}"));
         }

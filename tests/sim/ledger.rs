@@ -322,7 +322,8 @@ impl Ledger {
         let check_hole = |hole: &[u32], since: Option<(u32, u64)>, told: &[&Notice]| {
             for &serial in hole {
                 let tried = &self.tries[serial as usize];
-                let due = since.is_some_and(|since| tried.is_after(serial, since)) && wants(&stream.topics, &tried.topic);
+                let due =
+                    since.is_some_and(|since| tried.is_after(serial, since)) && wants(&stream.topics, &tried.topic);
                 if due && !told.iter().any(|notice| notice.covers(tried.id)) {
                     let (seed, client) = (self.seed, stream.client);
                     panic!(

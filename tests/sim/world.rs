@@ -5,6 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::MILLIS;
 use super::core::{Core, DAWN, Event};
 use super::dice::Dice;
 use super::kernel::Sleep;
@@ -12,7 +13,6 @@ use super::net::End;
 use super::ring::{RingSpec, SimRing};
 use super::site::{Peer, PeerDesk, PeerId, Site};
 use super::weather::Weather;
-use super::MILLIS;
 
 type Turn = Box<dyn FnMut() -> io::Result<bool>>;
 type Scene = Box<dyn FnOnce(&mut Core)>;

@@ -140,7 +140,8 @@ fn publishers(dice: &mut Dice, event_max: u64) -> Vec<(Pace, u32)> {
             };
             let most = if dice.one_in(6) { 300 } else { 12 };
             let pause = dice.spread(200_000, SECONDS);
-            let pace = Pace { pause: (pause.min(MILLIS), pause.max(MILLIS)), events: (1, dice.spread(1, most)), padding };
+            let pace =
+                Pace { pause: (pause.min(MILLIS), pause.max(MILLIS)), events: (1, dice.spread(1, most)), padding };
             (pace, dice.spread(30, 600) as u32)
         })
         .collect()

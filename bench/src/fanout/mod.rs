@@ -1,16 +1,20 @@
-//! Deliveries per second of CPU of the sending thread.
+//! Deliveries per second of CPU of the sending thread: a shard of the server next to a loop that only sends.
 //!
-//! The sending thread is this one, pinned to a CPU of its own; readers are threads on another CPU. A round sends a burst
-//! of waiting events to every connection, and the next one starts when the readers have seen every byte of it: a full
-//! socket never counts as a delivery, and no round pays for another one's backlog. Only the rounds are on the clock, and
-//! the clock is the thread's CPU time: another process on the machine costs patience, not deliveries.
+//! The sending thread is this one, pinned to a CPU of its own; readers are threads on another CPU. A round sends a
+//! burst of waiting events to every connection, and the next one starts when the readers have seen every byte of it: a
+//! full socket never counts as a delivery, and no round pays for another one's backlog. Only the rounds are on the
+//! clock, and the clock is the thread's CPU time: another process on the machine costs patience, not deliveries.
 //!
-//! Subjects take turns, window by window, so that what disturbs the machine disturbs all of them.
+//! Subjects take turns, window by window, so that what disturbs the machine disturbs all of them; a ratio compares a
+//! window only with its neighbours. Not measured: latency, how events come into the server, and what a network card
+//! would do: on loopback the sender's CPU pays for the receiver's half of TCP as well.
 
 mod bare;
+mod lane;
+mod plasma;
 mod reader;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -18,58 +22,75 @@ use crate::machine::{self, Machine};
 use crate::report::Table;
 use crate::stats::{Spread, bytes};
 use crate::{Failure, ring};
-use bare::Bare;
-use reader::Reader;
+use lane::{Achieved, Row};
 
 /// What `--help` says.
 pub const HELP: &str = "\
-Deliveries (events x connections) per second of CPU of a thread that does nothing but send.
+Deliveries (events x connections) per second of CPU of the sending thread: a shard of Plasma next to a bare loop that
+does nothing but send.
 
-The thread is pinned to one CPU, sends one buffer with all waiting events to each of N loopback connections
-(io_uring, direct descriptors, 128 sends per system call), and waits off the clock until a reader on another CPU
-has seen every byte. On loopback the sender's CPU also pays for the receiver's half of TCP.
+Both run in this process on one thread, pinned to one CPU, and take turns: bare, plasma, bare, plasma, …, bare. Each has
+N loopback connections of its own. A round makes K events wait for every connection, sends them, and lasts off the clock
+until a reader on another CPU has seen every byte. The bare loop sends one buffer with all K to each socket (io_uring,
+direct descriptors, 512 sends per system call); Plasma numbers, frames, logs and fans them out. On loopback the sender's
+CPU also pays for the receiver's half of TCP.
 
-Usage: bench fanout-bare [OPTIONS]
+Usage: bench fanout [OPTIONS]
 
   -n, --connections N    connections (1000); fewer where a round would exceed 64 MiB, as the table shows
-      --events K,K,..    events waiting per round (1,8,16,64)
-      --sizes S,S,..     bytes per event (150,1024,16384)
-      --windows W        measurements per line (5)
-      --window-ms MS     CPU time per measurement in milliseconds (200)
+      --scenarios S,S,.. which ones (bursts,alternating,topics):
+                           bursts       one topic that everybody has
+                           alternating  two topics, each with half of the connections, whose events alternate, so that
+                                        what waits for a connection does not lie in one piece; 150 bytes
+                           topics       as many topics as connections, one event in each; 150 bytes
+      --events K,K,..    events waiting per round, for bursts and alternating (1,8,16,64)
+      --sizes S,S,..     bytes per event, framed, for bursts (150,1024,16384)
+      --topics N         connections of the scenario `topics` (10000, or what the limit of open files allows)
+      --windows W        measurements per line and subject (25); many short ones even out a busy machine
+      --window-ms MS     CPU time per measurement in milliseconds (50)
+      --only WHO         bare or plasma alone, for a profiler
+      --zero-copy        let Plasma send events from 16 KiB on without copying, as the server does
       --cpus S,R         the sender's CPU and the reader's (0,1)
       --json             print JSON instead of the table
   -h, --help             this text
 
-Each figure is the median of the windows, with [smallest..largest]. `on CPU` is the share of the wall time that the
-sender was on the clock: where it is low without long waits for the reader (large events), other processes had the CPU,
-left cold caches behind, and the rate is too low as well.
+Each figure is the median of the windows, with [smallest..largest]. `ratio` is a window of Plasma by the mean of the
+bare windows before and after it; `by gather` the same, by a bare loop that gathers its events from as many places as
+Plasma has to. `on CPU` is the share of the wall time that the sender was on the clock: where it is low without long
+waits for the reader (large events), other processes had the CPU, left cold caches behind, and the rate is too low as
+well. `short` counts sends that a full socket cut short: of the bare loop, of Plasma.
 ";
 
 /// Bytes that one round may put into sockets: far below what TCP may use before it presses back (`tcp_mem`).
 const ROUND_LEN_MAX: u64 = 64 << 20;
 
-/// Messages that every connection gets before the clock starts: TCP acknowledges the first ones singly.
-const WARM_UP_ROUNDS: u32 = 20;
+/// Bytes of an event where the size is not the question.
+const SIZE: u32 = 150;
 
-/// Longest time for a round to arrive: a hundred times what the largest takes.
-const ROUND_FOR_MAX: Duration = Duration::from_secs(10);
-
-/// A window ends at the latest after this many times its length, by the clock on the wall.
-const WINDOW_STRETCH_MAX: u32 = 50;
+/// Descriptors for everything but the readers' ends of connections.
+const SPARE_FILES: u32 = 64;
 
 /// What to measure.
 #[derive(Debug, PartialEq)]
 pub struct Options {
     /// Connections, at most.
     pub connections: u32,
+    /// Which scenarios.
+    pub scenarios: Vec<Which>,
     /// Events waiting per round.
     pub events: Vec<u32>,
     /// Bytes per event.
     pub sizes: Vec<u32>,
+    /// Connections of the scenario with a topic for each.
+    pub topics: u32,
     /// Windows per subject and scenario.
     pub window_count: u32,
     /// CPU time per window.
     pub window: Duration,
+    /// Who takes part.
+    pub only: Only,
+    /// Whether the shard may send without copying.
+    pub zero_copy: bool,
     /// The sender's CPU and the readers'.
     pub cpus: (usize, usize),
     /// JSON instead of a table.
@@ -80,13 +101,64 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connections: 1000,
+            scenarios: vec![Which::Bursts, Which::Alternating, Which::Topics],
             events: vec![1, 8, 16, 64],
-            sizes: vec![150, 1024, 16 * 1024],
-            window_count: 5,
-            window: Duration::from_millis(200),
+            sizes: vec![SIZE, 1024, 16 * 1024],
+            topics: 10_000,
+            window_count: 25,
+            window: Duration::from_millis(50),
+            only: Only::Nobody,
+            zero_copy: false,
             cpus: (0, 1),
             json: false,
         }
+    }
+}
+
+/// A kind of scenario, by its name on the command line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Which {
+    /// One topic for all.
+    Bursts,
+    /// Two topics whose events alternate.
+    Alternating,
+    /// A topic for each.
+    Topics,
+}
+
+impl Which {
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Bursts, Self::Alternating, Self::Topics].into_iter().find(|which| which.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bursts => "bursts",
+            Self::Alternating => "alternating",
+            Self::Topics => "topics",
+        }
+    }
+}
+
+/// Who is measured alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Only {
+    /// Both take part.
+    Nobody,
+    /// The bare loop.
+    Bare,
+    /// The shard.
+    Plasma,
+}
+
+impl Only {
+    fn takes_bare(self) -> bool {
+        self != Self::Plasma
+    }
+
+    fn takes_plasma(self) -> bool {
+        self != Self::Bare
     }
 }
 
@@ -106,6 +178,43 @@ impl Burst {
     }
 }
 
+/// A burst and how it comes about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scenario {
+    /// What each connection gets.
+    pub burst: Burst,
+    /// From which topics.
+    pub topics: Which,
+}
+
+impl Scenario {
+    /// With how many connections it is measured.
+    fn connections(self, options: &Options) -> u32 {
+        let wanted = if self.topics == Which::Topics { options.topics } else { options.connections };
+        // Each subject's readers are in this process.
+        let subjects = if options.only == Only::Nobody { 2 + u32::from(self.is_scattered()) } else { 1 };
+        let files = machine::file_limit().saturating_sub(SPARE_FILES) / subjects;
+        let fitting = u32::try_from(ROUND_LEN_MAX / u64::from(self.burst.len())).unwrap_or(u32::MAX);
+        wanted.min(fitting).min(files).min(ring::SLOTS_MAX)
+    }
+
+    /// Whether the events of one connection lie apart from each other in Plasma's log.
+    fn is_scattered(self) -> bool {
+        self.topics == Which::Alternating && self.burst.events > 1
+    }
+}
+
+impl Which {
+    /// Topics among `connections` connections.
+    fn count(self, connections: u32) -> u32 {
+        match self {
+            Self::Bursts => 1,
+            Self::Alternating => 2,
+            Self::Topics => connections,
+        }
+    }
+}
+
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
@@ -117,63 +226,15 @@ pub struct Sent {
     pub bytes: u64,
 }
 
-/// Who sends.
-enum Subject {
-    /// The loop that only sends.
-    Bare(Bare),
-}
-
-impl Subject {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Bare(_) => "bare",
-        }
-    }
-
-    /// Sends one burst to everyone, on the calling thread, and returns when the kernel has all of it.
-    fn round(&mut self, burst: Burst) -> Result<Sent, Failure> {
-        match self {
-            Self::Bare(bare) => bare.round(burst),
-        }
-    }
-}
-
-/// A subject, the reader at its other end, and what it has achieved.
-struct Lane {
-    subject: Subject,
-    reader: Reader,
-    /// Bytes that the reader must have seen before the next round.
-    bytes: u64,
-    short: u64,
-    /// Deliveries per CPU second, one per window.
-    rates: Vec<f64>,
-    /// CPU time by time on the wall, one per window.
-    shares: Vec<f64>,
-}
-
-/// What one subject achieved with one burst.
-struct Row {
-    burst: Burst,
-    connections: u32,
-    subject: &'static str,
-    rate: Spread,
-    share: Spread,
-    short: u64,
-}
-
-/// Measures every burst and prints the result.
+/// Measures every scenario and prints the result.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let machine = Machine::look();
     check(options)?;
     // The readers will need theirs; whether it exists is better known now.
     machine::pin(options.cpus.1)?;
     machine::pin(options.cpus.0)?;
-    let mut rows = Vec::new();
-    for &size in &options.sizes {
-        for &events in &options.events {
-            rows.extend(measure(Burst { events, size }, options)?);
-        }
-    }
+    let rows = scenarios(options).into_iter().map(|scenario| lane::measure(scenario, options));
+    let rows: Vec<Row> = rows.collect::<Result<_, _>>()?;
     if options.json {
         println!("{:#}", to_json(&rows, options, &machine));
     } else {
@@ -183,14 +244,6 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn check(options: &Options) -> Result<(), Failure> {
-    let most = machine::file_limit().saturating_sub(64).min(ring::SLOTS_MAX);
-    if options.connections > most {
-        return Err(format!(
-            "{} connections are more than the limit of open files allows ({most})",
-            options.connections
-        )
-        .into());
-    }
     let longest = |numbers: &[u32]| numbers.iter().copied().max().map(u64::from).unwrap_or(0);
     if longest(&options.events) * longest(&options.sizes) > ROUND_LEN_MAX {
         return Err(format!("a burst of more than {} does not fit a round", bytes(ROUND_LEN_MAX)).into());
@@ -201,82 +254,48 @@ fn check(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// All windows of all subjects for one burst.
-fn measure(burst: Burst, options: &Options) -> Result<Vec<Row>, Failure> {
-    let fitting = u32::try_from(ROUND_LEN_MAX / u64::from(burst.len())).unwrap_or(u32::MAX);
-    let connections = options.connections.min(fitting);
-    let (bare, clients) = Bare::start(connections)?;
-    let mut lanes = [Lane::new(Subject::Bare(bare), Reader::start(clients, options.cpus.1)?)];
-    for lane in &mut lanes {
-        for _ in 0..WARM_UP_ROUNDS {
-            lane.round(burst)?;
-        }
-        lane.short = 0;
-    }
-    for _ in 0..options.window_count {
-        for lane in &mut lanes {
-            lane.window(burst, options.window)?;
+/// Everything to measure, in this order.
+fn scenarios(options: &Options) -> Vec<Scenario> {
+    let mut all = Vec::new();
+    for &topics in &options.scenarios {
+        let sizes = if topics == Which::Bursts { options.sizes.as_slice() } else { &[SIZE] };
+        let events = if topics == Which::Topics { &[1] } else { options.events.as_slice() };
+        for &size in sizes {
+            all.extend(events.iter().map(|&events| Scenario { burst: Burst { events, size }, topics }));
         }
     }
-    let row = |lane: &Lane| {
-        let [rate, share] =
-            [&lane.rates, &lane.shares].map(|all| Spread::of(all).expect("there is at least one window"));
-        Row { burst, connections, subject: lane.subject.name(), rate, share, short: lane.short }
-    };
-    Ok(lanes.iter().map(row).collect())
-}
-
-impl Lane {
-    fn new(subject: Subject, reader: Reader) -> Self {
-        Self { bytes: reader.bytes(), subject, reader, short: 0, rates: Vec::new(), shares: Vec::new() }
-    }
-
-    /// One round and its CPU time; then, off the clock, the reader catches up.
-    fn round(&mut self, burst: Burst) -> Result<(Sent, Duration), Failure> {
-        let before = machine::thread_cpu_time();
-        let sent = self.subject.round(burst)?;
-        let spent = machine::thread_cpu_time() - before;
-        self.bytes += sent.bytes;
-        self.short += sent.short;
-        self.reader.wait_for(self.bytes, ROUND_FOR_MAX)?;
-        Ok((sent, spent))
-    }
-
-    /// Rounds until `window` of CPU time is used.
-    fn window(&mut self, burst: Burst, window: Duration) -> Result<(), Failure> {
-        // Another subject was here meanwhile; this round brings our sockets back into the caches.
-        self.round(burst)?;
-        let (start, mut deliveries, mut spent) = (Instant::now(), 0, Duration::ZERO);
-        while spent < window && start.elapsed() < window * WINDOW_STRETCH_MAX {
-            let (sent, by) = self.round(burst)?;
-            deliveries += sent.deliveries;
-            spent += by;
-        }
-        self.rates.push(deliveries as f64 / spent.as_secs_f64());
-        self.shares.push(spent.as_secs_f64() / start.elapsed().as_secs_f64());
-        Ok(())
-    }
+    all
 }
 
 fn to_text(rows: &[Row], options: &Options, machine: &Machine) -> String {
     let mut table = Table::new(&[
+        "scenario",
         "event",
         "waiting",
         "connections",
-        "subject",
-        "deliveries per CPU second",
+        "bare, per CPU second",
+        "plasma, per CPU second",
+        "ratio",
+        "by gather",
         "on CPU",
-        "short sends",
+        "short",
     ]);
+    let rate = |achieved: &Option<Achieved>| achieved.as_ref().map_or_else(String::new, |it| it.rate.to_string());
+    let ratio = |ratio: &Option<Spread>| ratio.map_or_else(String::new, |ratio| ratio.to_string());
     for row in rows {
+        let both = [&row.bare, &row.plasma].map(|subject| subject.as_ref());
+        let told = |word: fn(&Achieved) -> String| both.into_iter().flatten().map(word).collect::<Vec<_>>().join(", ");
         table.row(vec![
-            bytes(row.burst.size.into()),
-            row.burst.events.to_string(),
+            row.scenario.topics.name().to_owned(),
+            bytes(row.scenario.burst.size.into()),
+            row.scenario.burst.events.to_string(),
             row.connections.to_string(),
-            row.subject.to_owned(),
-            row.rate.to_string(),
-            format!("{:.0} %", row.share.median * 100.0),
-            row.short.to_string(),
+            rate(&row.bare),
+            rate(&row.plasma),
+            ratio(&row.ratio),
+            ratio(&row.ratio_gathering),
+            told(|it| format!("{:.0} %", it.share.median * 100.0)),
+            told(|it| it.short.to_string()),
         ]);
     }
     let windows = format!("{} windows of {:?} of CPU", options.window_count, options.window);
@@ -284,21 +303,54 @@ fn to_text(rows: &[Row], options: &Options, machine: &Machine) -> String {
 }
 
 fn to_json(rows: &[Row], options: &Options, machine: &Machine) -> Value {
+    let achieved = |achieved: &Option<Achieved>| {
+        achieved.as_ref().map(|it| {
+            json!({
+                "deliveries_per_cpu_second": it.rate.to_json(),
+                "on_cpu": it.share.to_json(),
+                "short_sends": it.short,
+            })
+        })
+    };
     let row = |row: &Row| {
         json!({
-            "event_bytes": row.burst.size,
-            "events_waiting": row.burst.events,
+            "scenario": row.scenario.topics.name(),
+            "event_bytes": row.scenario.burst.size,
+            "events_waiting": row.scenario.burst.events,
             "connections": row.connections,
-            "subject": row.subject,
-            "deliveries_per_cpu_second": row.rate.to_json(),
-            "on_cpu": row.share.to_json(),
-            "short_sends": row.short,
+            "bare": achieved(&row.bare),
+            "bare_gathering": achieved(&row.gathering),
+            "plasma": achieved(&row.plasma),
+            "ratio": row.ratio.map(Spread::to_json),
+            "ratio_gathering": row.ratio_gathering.map(Spread::to_json),
         })
     };
     json!({
         "machine": machine.to_json(),
         "windows": options.window_count,
         "window_ms": options.window.as_millis(),
+        "zero_copy": options.zero_copy,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bursts_come_in_all_sizes_and_topics_get_one_event() {
+        let options = Options { events: vec![1, 8], sizes: vec![150, 1024], ..Options::default() };
+        let all = scenarios(&options);
+        let count = |which| all.iter().filter(|scenario| scenario.topics == which).count();
+        assert_eq!([Which::Bursts, Which::Alternating, Which::Topics].map(count), [4, 2, 1]);
+    }
+
+    #[test]
+    fn a_round_never_exceeds_its_bound() {
+        let burst = Burst { events: 64, size: 16 * 1024 };
+        let scenario = Scenario { burst, topics: Which::Bursts };
+        assert_eq!(scenario.connections(&Options::default()), 64);
+        assert!(!scenario.is_scattered());
+    }
 }

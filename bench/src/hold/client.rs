@@ -3,8 +3,8 @@
 //! Sockets are direct descriptors. A connection that is up has nothing armed and no memory here beyond a byte of state:
 //! what it costs is what a socket costs. `sweep.rs` finds its data.
 //!
-//! Only connections on their way up hold a lane, with a buffer for the head of the answer; the number of lanes paces the
-//! connects, so that the listener's backlog never overflows.
+//! Only connections on their way up hold a lane, with a buffer for the head of the answer; the number of lanes paces
+//! the connects, so that the listener's backlog never overflows.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -168,7 +168,8 @@ impl Client {
             std::ptr::from_ref(to).cast(),
             size_of::<libc::sockaddr_in>() as libc::socklen_t,
         );
-        // SAFETY: the first entry names no memory, the second one an address of `plan`, which outlives this ring's work.
+        // SAFETY: the first entry names no memory, the second one an address of `plan`, which outlives this ring's
+        // work.
         unsafe {
             ring::push(&mut self.ring, &socket)?;
             ring::push(&mut self.ring, &connect.build().user_data(CONNECT | u64::from(lane)))

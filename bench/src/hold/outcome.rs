@@ -149,7 +149,9 @@ pub fn to_json(outcomes: &[Outcome], machine: &Machine) -> Value {
             "connections": of.live,
             "failures": of.tally.failures,
             "connect_seconds": of.connect_for.as_secs_f64(),
-            "first_byte_micros": { "p50": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999), "max": quantile(1.0) },
+            "first_byte_micros": {
+                "p50": quantile(0.5), "p99": quantile(0.99), "p999": quantile(0.999), "max": quantile(1.0),
+            },
             "broadcast": of.broadcast.as_ref().map(|sent| json!({
                 "reached": sent.reached, "of": sent.of, "seconds": sent.within.as_secs_f64(),
             })),

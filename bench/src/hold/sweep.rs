@@ -14,8 +14,9 @@ use crate::{Failure, ring};
 const ROUNDS_MAX: usize = 64;
 
 impl Client {
-    /// Receives from every live connection until it has nothing more. One whose bytes contain `mark` is reached, and not
-    /// looked at again before [`Client::forget`]. Returns how many were reached, or had anything when there is no mark.
+    /// Receives from every live connection until it has nothing more. One whose bytes contain `mark` is reached, and
+    /// not looked at again before [`Client::forget`]. Returns how many were reached, or had anything when there is no
+    /// mark.
     pub fn sweep(&mut self, mark: Option<&[u8]>, tally: &mut Tally) -> Result<u32, Failure> {
         let mut buffers = vec![[0; RECV_LEN]; BATCH];
         let mut found = 0;

@@ -14,10 +14,9 @@ pub mod stamp;
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError, TrySendError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::Duration;
 
 pub use fields::Fields;
 pub use level::Level;
@@ -69,13 +68,15 @@ enum Entry {
 struct Shared {
     levels: Levels,
     clock: Clock,
+    /// Entries in the queue: a channel that bounded itself would hold memory for all of them at all times.
+    waiting: AtomicUsize,
     dropped: AtomicU64,
 }
 
 /// A handle to both logs. Each thread has its own clone; repeats are limited per clone, so no clone waits for another.
 pub struct Log {
     shared: Arc<Shared>,
-    queue: SyncSender<Entry>,
+    queue: Sender<Entry>,
     repeats: RefCell<Repeats>,
 }
 
@@ -87,8 +88,8 @@ impl Clone for Log {
 
 /// Both ends of a new queue.
 pub fn channel(levels: Levels, clock: Clock) -> (Log, Lines) {
-    let (sender, receiver) = mpsc::sync_channel(QUEUE_MAX);
-    let shared = Arc::new(Shared { levels, clock, dropped: AtomicU64::new(0) });
+    let (sender, receiver) = mpsc::channel();
+    let shared = Arc::new(Shared { levels, clock, waiting: AtomicUsize::new(0), dropped: AtomicU64::new(0) });
     let log = Log { shared: shared.clone(), queue: sender, repeats: RefCell::default() };
     (log, Lines { shared, queue: receiver })
 }
@@ -150,18 +151,9 @@ impl Log {
     /// Has the writer write all that is queued and end, and waits for that no longer than `bound`. False when it did
     /// not get there in time. Lines after it are dropped.
     pub fn close(&self, bound: Duration) -> bool {
-        let until = Instant::now() + bound;
         let (done, wait) = mpsc::channel();
-        let mut entry = Entry::Close(done);
-        // A full queue means a slow output; std has no send with a deadline.
-        while let Err(error) = self.queue.try_send(entry) {
-            match error {
-                TrySendError::Full(back) if Instant::now() < until => entry = back,
-                TrySendError::Full(_) | TrySendError::Disconnected(_) => return false,
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        wait.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
+        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.send(Entry::Close(done)).is_ok() && wait.recv_timeout(bound).is_ok()
     }
 
     /// With `all`, those of the current second too.
@@ -175,9 +167,12 @@ impl Log {
     }
 
     fn send(&self, target: Target, level: Level, msg: &str, now: u64, fields: impl FnOnce(&mut Fields)) {
-        let text = Fields::line(level, msg, now, fields);
-        if self.queue.try_send(Entry::Line(Line { target, text })).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let Shared { waiting, dropped, .. } = &*self.shared;
+        let has_room = waiting.fetch_add(1, Ordering::Relaxed) < QUEUE_MAX;
+        let entry = || Entry::Line(Line { target, text: Fields::line(level, msg, now, fields) });
+        if !has_room || self.queue.send(entry()).is_err() {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+            dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -209,13 +204,13 @@ pub enum Next {
 impl Lines {
     /// Waits for the next entry.
     pub fn wait(&self) -> Next {
-        self.queue.recv().map_or(Next::Gone, Next::from)
+        self.queue.recv().map_or(Next::Gone, |entry| self.taken(entry))
     }
 
     /// Waits for the next entry, but not longer than `bound`.
     pub fn wait_for(&self, bound: Duration) -> Next {
         match self.queue.recv_timeout(bound) {
-            Ok(entry) => entry.into(),
+            Ok(entry) => self.taken(entry),
             Err(RecvTimeoutError::Timeout) => Next::Empty,
             Err(RecvTimeoutError::Disconnected) => Next::Gone,
         }
@@ -224,9 +219,17 @@ impl Lines {
     /// The next entry if there is one.
     pub fn take(&self) -> Next {
         match self.queue.try_recv() {
-            Ok(entry) => entry.into(),
+            Ok(entry) => self.taken(entry),
             Err(TryRecvError::Empty) => Next::Empty,
             Err(TryRecvError::Disconnected) => Next::Gone,
+        }
+    }
+
+    fn taken(&self, entry: Entry) -> Next {
+        self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        match entry {
+            Entry::Line(line) => Next::Line(line),
+            Entry::Close(done) => Next::Close(done),
         }
     }
 
@@ -240,15 +243,6 @@ impl Lines {
         let count = self.shared.dropped.swap(0, Ordering::Relaxed);
         let now = (self.shared.clock)();
         (count > 0).then(|| (Fields::line(Level::Error, "log lines dropped", now, |to| to.uint("count", count)), count))
-    }
-}
-
-impl From<Entry> for Next {
-    fn from(entry: Entry) -> Self {
-        match entry {
-            Entry::Line(line) => Self::Line(line),
-            Entry::Close(done) => Self::Close(done),
-        }
     }
 }
 

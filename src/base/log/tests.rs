@@ -1,5 +1,7 @@
 //! Both ends of the queue together.
 
+use std::thread;
+
 use super::*;
 
 fn noon() -> u64 {

@@ -2,8 +2,8 @@
 //!
 //! An event is framed once; its bytes lie in a ring of memory that every shard's kernel ring knows, so that consecutive
 //! events are consecutive bytes. Around them lie three more rings: records (one per event), links (one per event and
-//! level of its topic, chained both ways through the events of that topic), and the names of topics. An index leads from
-//! a topic to its newest link, so finding what somebody missed costs as much as it missed.
+//! level of its topic, chained both ways through the events of that topic), and the names of topics. An index leads
+//! from a topic to its newest link, so finding what somebody missed costs as much as it missed.
 //!
 //! Old parts are given up in two steps and nobody is waited for but the shards themselves. The writer raises the
 //! **tail** while there is still room; each shard, in its next turn, takes leave of what lies before it (telling the
@@ -23,10 +23,10 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::reader::{Chain, Place, Reader};
-pub use self::writer::{Full, Writer};
 use self::index::Index;
 use self::memory::{Bytes, Table};
+pub use self::reader::{Chain, Place, Reader};
+pub use self::writer::{Full, Writer};
 use crate::base::id::EventId;
 use crate::base::region::Region;
 
@@ -124,9 +124,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that keeps `len` bytes of frames for `shards` readers, and its writer. Ids begin after `unix_millis`; `seed`
-    /// makes the hash of topic names unguessable. Besides `len` it takes at most about `len` more for records, links and
-    /// names, all of it touched only as it fills.
+    /// A log that keeps `len` bytes of frames for `shards` readers, and its writer. Ids begin after `unix_millis`;
+    /// `seed` makes the hash of topic names unguessable. Besides `len` it takes at most about `len` more for records,
+    /// links and names, all of it touched only as it fills.
     pub fn new(len: usize, shards: usize, unix_millis: u64, seed: u64) -> io::Result<(Arc<Self>, Writer)> {
         // A frame is rarely below 128 bytes (20 of them are its id), and an event of two levels is the common case.
         let records = (len / 128).next_power_of_two();

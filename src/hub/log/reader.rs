@@ -73,8 +73,8 @@ impl Reader {
         (tail > self.tail).then_some(tail)
     }
 
-    /// Takes leave of everything before `tail`: nothing there is read any more, but what lies from `pinned` on may still
-    /// be sent by the kernel.
+    /// Takes leave of everything before `tail`: nothing there is read any more, but what lies from `pinned` on may
+    /// still be sent by the kernel.
     pub fn leave(&mut self, tail: Seq, pinned: Seq) {
         debug_assert!(self.tail <= tail && tail <= self.seen);
         if self.tail < tail {
@@ -158,8 +158,8 @@ impl Reader {
         self.record(self.tail).links().start..self.record(Seq(self.seen.0 - 1)).links().end
     }
 
-    /// The first record of the topic from `from` on, among what was seen, and its link. The walk begins at `hint`, a link
-    /// of the same topic, or else at the newest, and costs what lies between.
+    /// The first record of the topic from `from` on, among what was seen, and its link. The walk begins at `hint`, a
+    /// link of the same topic, or else at the newest, and costs what lies between.
     pub fn first_of(&self, topic: Chain<'_>, hint: Option<u64>, from: Seq) -> Option<(Seq, u64)> {
         if self.tail == self.seen {
             return None;

@@ -15,7 +15,7 @@ fn append(writer: &mut Writer, name: &str, frame: &[u8]) -> Result<EventId, Full
     writer.append(id, name.as_bytes(), frame).map(|()| id)
 }
 
-fn frame_of<'a>(reader: &'a Reader, seq: Seq) -> &'a [u8] {
+fn frame_of(reader: &Reader, seq: Seq) -> &[u8] {
     let span = reader.span(reader.record(seq));
     // SAFETY: the record may be read, so its frame is not written.
     unsafe { reader.log().region().bytes(span.at as usize, span.len as usize) }

@@ -12,6 +12,7 @@ mod buffers;
 mod ops;
 mod resolver;
 mod setup;
+mod staging;
 
 use std::collections::VecDeque;
 use std::io;
@@ -33,7 +34,10 @@ use self::ops::{Message, Op, address};
 use self::resolver::Resolver;
 use self::setup::Abilities;
 pub use self::setup::{Unfit, check};
-use super::{Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token};
+use self::staging::Staging;
+use super::{
+    Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token,
+};
 use crate::base::region::Region;
 use crate::base::time::Instant;
 
@@ -54,6 +58,8 @@ const USAGE_COPIED: u32 = 1 << 31;
 /// `IORING_REGISTER_FILE_ALLOC_RANGE`, which the crate does not name.
 const REGISTER_FILE_ALLOC_RANGE: u32 = 25;
 const ENTER_GETEVENTS: u32 = 1;
+/// How often the kernel is offered what it has no memory for; some seconds of a machine that has nothing else to do.
+const OFFERS_MAX: u32 = 1_000_000;
 /// The address that takes a connection apart (connect(2), `AF_UNSPEC`).
 static NOWHERE: libc::sockaddr = libc::sockaddr { sa_family: libc::AF_UNSPEC as u16, sa_data: [0; 14] };
 
@@ -79,6 +85,8 @@ pub struct Uring {
     ops: Slab<Op>,
     gathers: Vec<Message>,
     gathers_used: usize,
+    staging: Staging,
+    #[expect(clippy::vec_box, reason = "the kernel reads each where it lies, and a growing list moves")]
     addresses: Vec<Box<rustix::net::SocketAddrAny>>,
     ready: VecDeque<Completion>,
     resolver: Resolver,
@@ -93,9 +101,12 @@ pub struct Uring {
     unix_millis: u64,
     peeked: Box<u8>,
     random: u64,
+    /// Whether the bell that threads without a ring use would wake us.
+    bell_armed: bool,
 }
 
-/// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first need.
+/// Whether a region is known to the kernel as a fixed buffer. Pinning touches every page, so it waits for the first
+/// need.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Registration {
     NotYet,
@@ -106,29 +117,27 @@ enum Registration {
 impl Uring {
     /// Sets up the ring for the calling thread, the only one that may use it.
     pub fn new(options: Options) -> io::Result<Self> {
-        let Options { slots, listeners, regions, shard, bells } = options;
-        let mut ring = setup::build().map_err(io::Error::other)?;
+        let Options { slots, listeners, mut regions, shard, bells } = options;
+        let ring = setup::build().map_err(io::Error::other)?;
         let abilities = setup::probe(&ring).map_err(io::Error::other)?;
         let submitter = ring.submitter();
         submitter.register_files_sparse(slots)?;
         reserve_outgoing(&ring, slots)?;
         let zero_copy = abilities.zero_copy && ring.submitter().register_buffers_sparse(regions.len() as u32).is_ok();
         let registered = vec![if zero_copy { Registration::NotYet } else { Registration::Refused }; regions.len()];
+        let staging = Staging::new(regions.len() as u8)?;
+        regions.push(Arc::clone(staging.region()));
         let buffers = Buffers::register(&ring)?;
-        // Saves a look-up per enter; older kernels live without.
-        let _ = ring.submitter().register_ring_fd();
         bells.hang(shard, &ring);
         let mut random = [0; 8];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let bell = opcode::PollAdd::new(Fd(bells.event(shard).as_raw_fd()), libc::POLLIN as u32).multi(true);
-        // SAFETY: the poll names no memory.
-        unsafe { ring.submission().push(&bell.build().user_data(BELL)).expect("an empty queue has room") };
         let mut uring = Self {
             ring,
             buffers,
             ops: Slab::new(),
             gathers: Vec::new(),
             gathers_used: 0,
+            staging,
             addresses: Vec::new(),
             ready: VecDeque::new(),
             resolver: Resolver::new(shard, Arc::clone(&bells)),
@@ -143,6 +152,7 @@ impl Uring {
             unix_millis: 0,
             peeked: Box::new(0),
             random: u64::from_ne_bytes(random),
+            bell_armed: false,
         };
         uring.read_clocks();
         Ok(uring)
@@ -167,10 +177,29 @@ impl Uring {
 
     /// Sends out what is queued; prepared gathers stay as they are.
     fn flush(&mut self) {
-        if let Err(error) = enter(&self.ring, 0, None) {
-            // The kernel takes submissions unless it is out of memory or we broke its rules.
+        if let Err(error) = enter(&self.ring, 0, None).and_then(|()| self.submit_rest()) {
+            // The kernel takes submissions unless it is out of memory for long or we broke its rules.
             panic!("io_uring_enter failed: {error}");
         }
+    }
+
+    /// Offers the kernel again what it did not take for want of memory: nothing of one turn is left to the next, or one
+    /// socket might be named twice in a submission.
+    fn submit_rest(&mut self) -> io::Result<()> {
+        for _ in 0..OFFERS_MAX {
+            if self.ring.submission().is_empty() {
+                return Ok(());
+            }
+            // It may be waiting for us to take completions first.
+            loop {
+                let Some(entry) = self.ring.completion().next() else { break };
+                let completion = self.translate(entry.user_data(), entry.result(), entry.flags());
+                self.ready.extend(completion);
+            }
+            std::thread::yield_now();
+            enter(&self.ring, 0, None)?;
+        }
+        Err(Errno::NOMEM.into())
     }
 
     fn own(&mut self, op: Op) -> u64 {
@@ -232,9 +261,7 @@ impl Uring {
         match user_data & !KEY {
             IGNORED => None,
             BELL => {
-                if !more {
-                    self.push_bell();
-                }
+                self.bell_armed &= more;
                 None
             }
             OWN => self.take_own((user_data & KEY) as usize, outcome, more, notification),
@@ -278,13 +305,14 @@ impl Uring {
         }
     }
 
-    fn push_bell(&mut self) {
+    fn arm_bell(&mut self) {
         let event = Fd(self.bells.event(self.shard).as_raw_fd());
         self.push(&opcode::PollAdd::new(event, libc::POLLIN as u32).multi(true).build().user_data(BELL));
     }
 
     fn forget_submitted(&mut self) {
         self.gathers_used = 0;
+        self.staging.clear();
         self.addresses.clear();
     }
 }
@@ -381,6 +409,9 @@ impl Ring for Uring {
         if let [piece] = *pieces {
             return Gather::new(Gathered::One(piece), len);
         }
+        if let Some(piece) = self.staging.put(&self.regions, pieces) {
+            return Gather::new(Gathered::One(piece), len);
+        }
         if self.gathers_used == self.gathers.len() {
             self.gathers.push(Message::default());
         }
@@ -429,8 +460,7 @@ impl Ring for Uring {
     }
 
     fn close(&mut self, socket: Socket, reset: bool, token: Token) {
-        let user_data =
-            if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
+        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
         // A chain must not be cut by a submission in between.
         let queue = self.ring.submission();
         let room = queue.capacity() - queue.len();
@@ -458,11 +488,15 @@ impl Ring for Uring {
 
     fn submit(&mut self) -> io::Result<()> {
         enter(&self.ring, 0, None)?;
+        self.submit_rest()?;
         self.forget_submitted();
         Ok(())
     }
 
     fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+        if !std::mem::replace(&mut self.bell_armed, true) {
+            self.arm_bell();
+        }
         let waiting = self.ready.is_empty() && self.ring.completion().is_empty();
         let left = until.map(|until| until.since(monotonic()));
         if waiting && left != Some(Duration::ZERO) {
@@ -470,6 +504,7 @@ impl Ring for Uring {
         } else {
             enter(&self.ring, 0, None)?;
         }
+        self.submit_rest()?;
         self.forget_submitted();
         self.read_clocks();
         while let Some(completion) = self.resolver.take() {

@@ -11,7 +11,8 @@ use crate::ring::{Attached, Completion, Errno, Token};
 
 type Answer = (Token, io::Result<Vec<SocketAddr>>);
 
-/// Asks on behalf of one shard. Questions are rare (one per connection attempt), so each gets a thread that ends with it.
+/// Asks on behalf of one shard. Questions are rare (one per connection attempt), so each gets a thread that ends with
+/// it.
 pub(super) struct Resolver {
     shard: usize,
     bells: Arc<Bells>,

@@ -90,8 +90,8 @@ fn unfit(error: &io::Error) -> Unfit {
     let text = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::NOSYS) => "this kernel has no io_uring: run Linux 6.1 or newer, built with CONFIG_IO_URING".into(),
         Some(Errno::PERM | Errno::ACCESS) => {
-            "io_uring is forbidden here: set sysctl kernel.io_uring_disabled=0, and in a container allow the io_uring_* \
-             system calls in its seccomp profile"
+            "io_uring is forbidden here: set sysctl kernel.io_uring_disabled=0, and in a container allow the \
+             io_uring_* system calls in its seccomp profile"
                 .into()
         }
         Some(Errno::INVAL) => {

@@ -218,7 +218,7 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_SUBSCRIBER_REDIS_TIMEOUT")],
         Kind::Duration,
         Text("1s"),
-        "Silence after which a PING asks whether the link lives; 0 never asks.",
+        "Silence after which a PING asks whether the link lives; 0 asks every 30 seconds.",
         |c, v| put(&mut c.redis.timeout, value::duration(v, Duration::ZERO..=DAY)),
     ),
     row(

@@ -19,9 +19,15 @@ enum State {
     /// Until then nothing is tried.
     Resting(Instant),
     /// The name is looked up.
-    Resolving { until: Instant },
+    Resolving {
+        until: Instant,
+    },
     /// The last address is being tried, the others after it.
-    Connecting { socket: Socket, until: Instant, others: Vec<SocketAddr> },
+    Connecting {
+        socket: Socket,
+        until: Instant,
+        others: Vec<SocketAddr>,
+    },
     Open(Socket),
 }
 

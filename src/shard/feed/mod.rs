@@ -108,6 +108,11 @@ impl Feed {
         [full, source].into_iter().flatten().min()
     }
 
+    /// Whether there is something that the readers have not been shown.
+    pub(super) fn has_grown(&self) -> bool {
+        self.intake.grown
+    }
+
     /// Appends an event as if it had just been published: for measurements. `None` when there is no room.
     pub fn inject(&mut self, kind: &str, data: Option<&str>, unix_millis: u64) -> Option<EventId> {
         self.intake.unix_millis = unix_millis;
@@ -160,6 +165,7 @@ impl<R: Ring> Shard<R> {
                 Ok(())
             }
             Source::Redis(redis) => {
+                redis.note_awaited(self.desk.is_upstream_awaited());
                 let outcomes = redis.run(&mut self.ring, &mut feed.intake, &self.log, now);
                 feed.given_up |= redis.has_given_up();
                 self.tell_outcomes(outcomes);
@@ -213,8 +219,8 @@ impl<R: Ring> Shard<R> {
         let Some(mut feed) = self.feed.take() else { return };
         feed.intake.unix_millis = self.ring.unix_millis();
         if let Source::Redis(redis) = &mut feed.source {
-            let outcomes =
-                redis.on_link(&mut self.ring, &mut feed.intake, &self.log, (kind, token, result, attached));
+            redis.note_awaited(self.desk.is_upstream_awaited());
+            let outcomes = redis.on_link(&mut self.ring, &mut feed.intake, &self.log, (kind, token, result, attached));
             feed.given_up |= redis.has_given_up();
             self.tell_outcomes(outcomes);
         }

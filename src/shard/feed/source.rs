@@ -61,8 +61,10 @@ pub(super) struct RedisFeed {
     waiting: VecDeque<Waiting>,
     /// Bytes are not asked for while something waits.
     held: bool,
-    /// What Redis says is missed since the link was lost, or since the start: whoever has a stream then is told.
+    /// There may be somebody who has missed something: a stream that began before the subscription stood, or any after
+    /// it was lost.
     lost: bool,
+    subscribed_once: bool,
     pending: Slab<Pending>,
     given_up: bool,
 }
@@ -80,7 +82,8 @@ impl RedisFeed {
             publisher_retry: Retry::new(settings),
             waiting: VecDeque::new(),
             held: false,
-            lost: true,
+            subscribed_once: false,
+            lost: false,
             pending: Slab::new(),
             given_up: false,
         }
@@ -88,6 +91,11 @@ impl RedisFeed {
 
     pub fn has_channel(&self) -> bool {
         !self.settings.channels.is_empty()
+    }
+
+    /// Says whether any stream began before the subscription stood.
+    pub fn note_awaited(&mut self, awaited: bool) {
+        self.lost |= awaited && !self.subscribed_once;
     }
 
     pub fn has_given_up(&self) -> bool {
@@ -230,7 +238,7 @@ impl RedisFeed {
             None => subscriber.on_time(now, on),
         }
         if subscribed {
-            self.lost = false;
+            (self.subscribed_once, self.lost) = (true, false);
             self.retry.succeeded();
             log.error(Level::Info, "subscribed to redis", |fields| {
                 fields.strs("channels", self.settings.channels.iter().map(String::as_bytes));
@@ -246,7 +254,7 @@ impl RedisFeed {
         self.subscriber = None;
         // Whatever waits for room was received before the loss, and stays ahead of its notice.
         self.held = false;
-        self.lost = true;
+        self.lost |= self.subscribed_once;
         let verdict = self.retry.failed(ring.random());
         let (count, max) = (self.retry.failures(), self.retry.failures_max());
         let message = "failed to receive message from redis continuously";

@@ -1,7 +1,7 @@
 //! Request bodies: so many bytes, or chunks (RFC 9112 §7.1).
 //!
-//! Extensions and trailers are read past and forgotten. Nothing is buffered but the body itself, and that only as far as
-//! it has arrived: an announced length reserves no memory.
+//! Extensions and trailers are read past and forgotten. Nothing is buffered but the body itself, and that only as far
+//! as it has arrived: an announced length reserves no memory.
 
 use super::Refusal;
 use crate::base::limits::{CHUNK_LINE_LEN_MAX, TRAILER_LEN_MAX};

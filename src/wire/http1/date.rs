@@ -8,7 +8,8 @@ const SECONDS_PER_DAY: u64 = 86_400;
 /// Start of the year 10000, which the format cannot write.
 const END: u64 = 253_402_300_800;
 
-/// The instant as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. Instants after the year 9999 read as its last second.
+/// The instant as an IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT`. Instants after the year 9999 read as its last
+/// second.
 pub fn http_date(unix_seconds: u64) -> [u8; 29] {
     let unix_seconds = unix_seconds.min(END - 1);
     let (days, second) = (unix_seconds / SECONDS_PER_DAY, unix_seconds % SECONDS_PER_DAY);

@@ -46,8 +46,8 @@ pub enum Method {
     Other,
 }
 
-/// Parses the request head at the start of `buf`. Returns it with its length, empty lines before it included; `None` when
-/// more bytes are needed.
+/// Parses the request head at the start of `buf`. Returns it with its length, empty lines before it included; `None`
+/// when more bytes are needed.
 ///
 /// A buffer of [`HEAD_LEN_MAX`] bytes and room for [`EMPTY_LINES_MAX`] empty lines always suffices for a verdict.
 pub fn parse_head(buf: &[u8]) -> Result<Option<(Head<'_>, usize)>, Refusal> {

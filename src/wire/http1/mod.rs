@@ -1,7 +1,7 @@
 //! HTTP/1.1 and HTTP/1.0 as a server speaks them: request heads and bodies in, answers out.
 //!
-//! Strict where leniency lets two readers disagree about where a request ends (RFC 9112 §11.2), lenient elsewhere. What a
-//! peer gets wrong is a [`Refusal`]: answer it and close, for what follows on that connection cannot be trusted.
+//! Strict where leniency lets two readers disagree about where a request ends (RFC 9112 §11.2), lenient elsewhere. What
+//! a peer gets wrong is a [`Refusal`]: answer it and close, for what follows on that connection cannot be trusted.
 
 mod answer;
 mod body;

@@ -74,8 +74,8 @@ pub fn end(out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends the notice that events are missing between `lost_from` and `lost_to`, both exclusive, `None` where unknown. It
-/// has no id: a client resumes from where it was.
+/// Appends the notice that events are missing between `lost_from` and `lost_to`, both exclusive, `None` where unknown.
+/// It has no id: a client resumes from where it was.
 pub fn gap(lost_from: Option<EventId>, lost_to: Option<EventId>, reason: Reason, out: &mut Vec<u8>) {
     event(b"plasma.gap", out);
     out.extend_from_slice(b"data: ");
@@ -162,7 +162,8 @@ mod tests {
         let (from, to) = (EventId::from_raw(123), EventId::from_raw(u64::MAX));
         assert_eq!(
             written(|out| gap(Some(from), Some(to), Reason::Lapped, out)),
-            "event: plasma.gap\ndata: {\"lost_from\":\"123\",\"lost_to\":\"18446744073709551615\",\"reason\":\"lapped\"}\n\n"
+            "event: plasma.gap\n\
+             data: {\"lost_from\":\"123\",\"lost_to\":\"18446744073709551615\",\"reason\":\"lapped\"}\n\n"
         );
         for (reason, name) in
             [(Reason::Expired, "expired"), (Reason::Upstream, "upstream"), (Reason::Unknown, "unknown")]
@@ -177,7 +178,10 @@ mod tests {
     proptest! {
         #[test]
         fn blocks_are_read_back(
-            number in 1u64.., name in "[a-z\u{e9}.]{1,9}", text in "([a: \u{e9}]|\r|\n|\r\n){0,24}", note in "[a:\r\n]{0,9}",
+            number in 1u64..,
+            name in "[a-z\u{e9}.]{1,9}",
+            text in "([a: \u{e9}]|\r|\n|\r\n){0,24}",
+            note in "[a:\r\n]{0,9}",
         ) {
             let mut out = Vec::new();
             comment(note.as_bytes(), &mut out);

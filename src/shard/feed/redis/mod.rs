@@ -1,8 +1,8 @@
 //! Redis Pub/Sub as an upstream: one link that subscribes, one that publishes.
 //!
 //! Nothing here knows sockets: the sessions turn received bytes into happenings and say what to send, and the shard
-//! connects, moves bytes and keeps the time. A session lives as long as its connection; [`Retry`] lives on and says when
-//! to connect again.
+//! connects, moves bytes and keeps the time. A session lives as long as its connection; [`Retry`] lives on and says
+//! when to connect again.
 //!
 //! ```text
 //! connect ── ok ──▶ session: started(now) ─▶ take_output() ─▶ send
