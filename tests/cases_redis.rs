@@ -134,6 +134,7 @@ fn case_65_an_idle_redis_is_no_failure() {
 fn case_66_an_event_after_a_long_silence_comes_at_once() {
     let fake = FakeRedis::start();
     let plasma = with_redis(&fake.addr()).set("PLASMA_SUBSCRIBER_REDIS_TIMEOUT", "100ms").start();
+    wait_health(&plasma, 200);
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     // One of a few must be quick: the machine may be busy, the server may not be deaf.
     let quickest = (1..=4).map(|round| {

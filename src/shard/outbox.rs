@@ -66,6 +66,7 @@ pub(super) struct Sending {
     serial: u32,
     rest_len: usize,
     notice: Option<Bytes>,
+    zero_copy: bool,
     len: usize,
     /// The position when all of it is out.
     until: Seq,
@@ -153,6 +154,7 @@ impl<R: Ring> Shard<R> {
         let copies = self.clients.at(socket).copies();
         let zero_copy = !copies && self.settings.zero_copy_from.is_some_and(|least| shared >= least);
         let token = Kind::Write.token(key, sending.serial);
+        sending.zero_copy = zero_copy;
         sending.flight = self.ring.send(Socket(socket), parts, zero_copy, token);
         let outbox = &mut self.outboxes[key as usize];
         outbox.flight = Some(sending);
@@ -187,7 +189,8 @@ impl<R: Ring> Shard<R> {
             });
         }
         let flight = Flight(u32::MAX);
-        (parts, Sending { flight, serial: self.flights & Token::GENERATION_MAX, rest_len, notice, len, until })
+        let serial = self.flights & Token::GENERATION_MAX;
+        (parts, Sending { flight, serial, rest_len, notice, zero_copy: false, len, until })
     }
 
     fn render_gap(&self, gap: Gap, at: Seq) -> Bytes {
@@ -309,6 +312,11 @@ impl<R: Ring> Shard<R> {
         if outbox.flight.is_none() {
             self.remove_outbox(key);
         }
+    }
+
+    /// Whether the kernel reads the log's memory for it right now.
+    pub(super) fn is_sending_in_place(&self, key: u32) -> bool {
+        self.outboxes[key as usize].flight.as_ref().is_some_and(|sending| sending.zero_copy)
     }
 
     /// Asks the send of an outbox to end, once.
