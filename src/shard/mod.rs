@@ -332,8 +332,8 @@ impl<R: Ring> Shard<R> {
         self.due = due;
     }
 
-    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their turn:
-    /// what they send must be through before the same sockets may be sent to again.
+    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their
+    /// turn: what they send must be through before the same sockets may be sent to again.
     fn read_log(&mut self) {
         if self.fanout.is_active() {
             return self.fan_out();
@@ -392,7 +392,8 @@ impl<R: Ring> Shard<R> {
             && self.profiles.is_empty()
     }
 
-    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for measurements.
+    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for
+    /// measurements.
     pub fn is_caught_up(&self) -> bool {
         !self.is_busy() && !self.reader.has_news() && self.outboxes.is_empty()
     }

@@ -92,7 +92,8 @@ impl<R: Ring> Shard<R> {
         let Some(socket) = outbox.socket else { return };
         if !std::mem::replace(&mut outbox.doubted, true) {
             // A pending send is woken only when a third of a socket's buffer is free, megabytes that a slow but willing
-            // reader may need minutes for. One that is made anew takes whatever room there is and so shows its progress.
+            // reader may need minutes for. One that is made anew takes whatever room there is and so shows its
+            // progress.
             let due = self.ring.now() + self.settings.write_timeout / 2;
             outbox.alarm = Some(self.wheel.arm(due, super::Due::Stalled(key)));
             if let Some(sending) = &outbox.flight {
