@@ -163,6 +163,7 @@ impl<R: Ring> Shard<R> {
         if stage != Stage::Free {
             self.topics.leave(memberships);
         }
+        let sends = self.is_sending(stage);
         match stage {
             Stage::Request(key) => self.drop_request(key),
             Stage::Behind(key) => self.orphan_outbox(key),
@@ -176,7 +177,12 @@ impl<R: Ring> Shard<R> {
         for sent in self.unreleased.values_mut().filter(|sent| sent.socket == Some(socket)) {
             sent.socket = None;
         }
-        self.ring.close(Socket(socket), reset, Kind::Close.token(socket, generation));
+        let token = Kind::Close.token(socket, generation);
+        if sends || reset {
+            self.ring.close(Socket(socket), reset, token);
+        } else {
+            self.ring.close_polled(Socket(socket), Kind::Poll.token(socket, generation), token);
+        }
         if self.door.state == State::Full && self.clients.count() <= self.door.open_at {
             self.open();
         }

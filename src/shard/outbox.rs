@@ -299,6 +299,16 @@ impl<R: Ring> Shard<R> {
         }
     }
 
+    /// Whether a send is under way for a client at this stage.
+    pub(super) fn is_sending(&self, stage: Stage) -> bool {
+        let outbox = match stage {
+            Stage::Request(key) => self.requests[key as usize].outbox(),
+            Stage::Behind(key) => Some(key),
+            Stage::Live | Stage::Free => None,
+        };
+        outbox.and_then(|key| self.outboxes.get(key as usize)).is_some_and(|outbox| outbox.flight.is_some())
+    }
+
     /// Asks the send of an outbox to end, once.
     pub(super) fn recall(&mut self, key: u32) {
         let outbox = &mut self.outboxes[key as usize];

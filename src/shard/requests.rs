@@ -96,6 +96,11 @@ impl Request {
             lingers: false,
         }
     }
+
+    /// The outbox of its answer, while that is on its way.
+    pub fn outbox(&self) -> Option<u32> {
+        self.outbox
+    }
 }
 
 impl<R: Ring> Shard<R> {
