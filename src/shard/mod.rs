@@ -361,7 +361,8 @@ impl<R: Ring> Shard<R> {
 
     /// Whether something waits that a sleeping shard is rung for.
     pub fn has_work(&self) -> bool {
-        self.reader.has_news() || self.desk.has_mail()
+        let blocked = self.feed.as_ref().is_some_and(Feed::is_blocked);
+        self.reader.has_news() || self.desk.has_mail() && !blocked
     }
 
     /// Works in slices of so many sends and batches of so many records from now on: for tests, in which a few clients
