@@ -85,6 +85,8 @@ impl<R: Ring> Shard<R> {
         match result {
             Ok(socket) => self.welcome(socket),
             Err(Errno::CANCELED) => {}
+            // The listener was shut under us: we go.
+            Err(_) if self.desk.is_draining() => {}
             Err(error) => {
                 self.log.error(Level::Error, "failed to accept", |fields| fields.str("error", &error.to_string()));
                 if !more {
@@ -164,16 +166,20 @@ impl<R: Ring> Shard<R> {
             self.topics.leave(memberships);
         }
         let sends = self.is_sending(stage);
+        // Memory that the client has been sent without a copy stays with the kernel until it has it; when it goes, or
+        // is sent away, nobody may wait for that. A send that the close cuts short may have gone in part.
+        let mut in_place = self.unreleased.values().any(|sent| sent.socket == Some(socket));
         match stage {
             Stage::Request(key) => self.drop_request(key),
-            Stage::Behind(key) => self.orphan_outbox(key),
+            Stage::Behind(key) => {
+                in_place |= self.is_sending_in_place(key);
+                self.orphan_outbox(key);
+            }
             Stage::Live | Stage::Free => {}
         }
         self.profiles.release(profile);
         self.clients.go(socket);
-        // Memory that the client has been sent without a copy stays with the kernel until it has it; when it goes, or
-        // is sent away, nobody may wait for that.
-        let reset = ending != Ending::Farewell && self.unreleased.values().any(|sent| sent.socket == Some(socket));
+        let reset = in_place && ending != Ending::Farewell;
         for sent in self.unreleased.values_mut().filter(|sent| sent.socket == Some(socket)) {
             sent.socket = None;
         }

@@ -197,6 +197,10 @@ impl<R: Ring> Shard<R> {
     ) -> Self {
         let began = ring.now();
         let feed = writer.map(|writer| Feed::new(writer, &settings, began));
+        if let Some(feed) = &feed {
+            // The first turn may be long in coming, and other shards are asked already.
+            desk.set_upstream_up(feed.is_up(began));
+        }
         Self {
             door: Door::new(listeners, settings.slots),
             sweep: Sweep::new(&settings),
@@ -328,8 +332,8 @@ impl<R: Ring> Shard<R> {
         self.due = due;
     }
 
-    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their turn:
-    /// what they send must be through before the same sockets may be sent to again.
+    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their
+    /// turn: what they send must be through before the same sockets may be sent to again.
     fn read_log(&mut self) {
         if self.fanout.is_active() {
             return self.fan_out();
@@ -357,7 +361,8 @@ impl<R: Ring> Shard<R> {
 
     /// Whether something waits that a sleeping shard is rung for.
     pub fn has_work(&self) -> bool {
-        self.reader.has_news() || self.desk.has_mail()
+        let blocked = self.feed.as_ref().is_some_and(Feed::is_blocked);
+        self.reader.has_news() || self.desk.has_mail() && !blocked
     }
 
     /// Works in slices of so many sends and batches of so many records from now on: for tests, in which a few clients
@@ -388,7 +393,8 @@ impl<R: Ring> Shard<R> {
             && self.profiles.is_empty()
     }
 
-    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for measurements.
+    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for
+    /// measurements.
     pub fn is_caught_up(&self) -> bool {
         !self.is_busy() && !self.reader.has_news() && self.outboxes.is_empty()
     }

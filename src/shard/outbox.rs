@@ -53,8 +53,10 @@ pub(super) struct Outbox {
     pub flight: Option<Sending>,
     /// Whether the send under way was asked to end.
     pub recalled: bool,
-    /// Fires when nothing has moved for too long.
+    /// Fires when nothing has moved for half the time allowed, then when nothing has for all of it.
     pub alarm: Option<Alarm>,
+    /// Whether it has fired once.
+    pub doubted: bool,
 }
 
 /// A send under way.
@@ -64,9 +66,17 @@ pub(super) struct Sending {
     serial: u32,
     rest_len: usize,
     notice: Option<Bytes>,
+    zero_copy: bool,
     len: usize,
     /// The position when all of it is out.
     until: Seq,
+}
+
+impl Sending {
+    /// To cancel it by.
+    pub fn flight(&self) -> Flight {
+        self.flight
+    }
 }
 
 /// A zero-copy send that is through as far as the socket is concerned, while the kernel still reads what it named.
@@ -89,6 +99,7 @@ impl Outbox {
             flight: None,
             recalled: false,
             alarm: None,
+            doubted: false,
         }
     }
 
@@ -143,11 +154,12 @@ impl<R: Ring> Shard<R> {
         let copies = self.clients.at(socket).copies();
         let zero_copy = !copies && self.settings.zero_copy_from.is_some_and(|least| shared >= least);
         let token = Kind::Write.token(key, sending.serial);
+        sending.zero_copy = zero_copy;
         sending.flight = self.ring.send(Socket(socket), parts, zero_copy, token);
         let outbox = &mut self.outboxes[key as usize];
         outbox.flight = Some(sending);
         if outbox.alarm.is_none() {
-            let due = self.now() + self.settings.write_timeout;
+            let due = self.now() + self.settings.write_timeout / 2;
             self.outboxes[key as usize].alarm = Some(self.wheel.arm(due, super::Due::Stalled(key)));
         }
     }
@@ -177,7 +189,8 @@ impl<R: Ring> Shard<R> {
             });
         }
         let flight = Flight(u32::MAX);
-        (parts, Sending { flight, serial: self.flights & Token::GENERATION_MAX, rest_len, notice, len, until })
+        let serial = self.flights & Token::GENERATION_MAX;
+        (parts, Sending { flight, serial, rest_len, notice, zero_copy: false, len, until })
     }
 
     fn render_gap(&self, gap: Gap, at: Seq) -> Bytes {
@@ -208,7 +221,9 @@ impl<R: Ring> Shard<R> {
         self.take_off(key, socket, &sending, sent);
         if sent > 0 {
             self.clients.at(socket).quiet_since = self.tick;
-            if let Some(alarm) = self.outboxes[key as usize].alarm.take() {
+            let outbox = &mut self.outboxes[key as usize];
+            outbox.doubted = false;
+            if let Some(alarm) = outbox.alarm.take() {
                 self.wheel.disarm(alarm);
             }
         }
@@ -307,6 +322,11 @@ impl<R: Ring> Shard<R> {
             Stage::Live | Stage::Free => None,
         };
         outbox.and_then(|key| self.outboxes.get(key as usize)).is_some_and(|outbox| outbox.flight.is_some())
+    }
+
+    /// Whether the kernel reads the log's memory for it right now.
+    pub(super) fn is_sending_in_place(&self, key: u32) -> bool {
+        self.outboxes[key as usize].flight.as_ref().is_some_and(|sending| sending.zero_copy)
     }
 
     /// Asks the send of an outbox to end, once.

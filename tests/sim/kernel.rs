@@ -222,7 +222,8 @@ impl Core {
     /// Shows a completion to the shard, at once or late, but after `earliest`. Returns when.
     pub(super) fn post(&mut self, shard: usize, earliest: u64, posted: Posted) -> u64 {
         let at = (self.now + self.lag()).max(earliest);
-        if at <= self.now {
+        // One that is due this very moment may not have been shown yet.
+        if at <= self.now && earliest < self.now {
             self.show(shard, posted);
             return at;
         }

@@ -1,4 +1,5 @@
-//! A storm around whole shards, from one seed: clients, publishers and a Redis at their worst, then calm, then judgement.
+//! A storm around whole shards, from one seed: clients, publishers and a Redis at their worst, then calm, then
+//! judgement.
 
 mod plan;
 
@@ -18,7 +19,7 @@ use crate::sim::{Ledger, MILLIS, PeerId, RingSpec, SECONDS, SimRing, World};
 use plan::{Plan, Source, door, redis_addr};
 
 /// Events of the world, at most: a storm that takes more is stuck somewhere.
-const STEPS_MAX: u64 = 30_000_000;
+const STEPS_MAX: u64 = 10_000_000;
 
 /// How much later than the heartbeat a comment may be heard in calm weather: a tick, and the way.
 const SLACK: u64 = 110 * MILLIS;

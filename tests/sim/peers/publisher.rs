@@ -168,7 +168,8 @@ impl Publisher {
             asked.answer.extend_from_slice(&answer);
             self.take_answer(site);
         }
-        if over? {
+        // Nothing more to say: it hangs up.
+        if over? || self.asked.is_none() && self.left == 0 {
             return Err(Errno::PIPE);
         }
         if self.asked.is_none() && self.left > 0 && self.next_at <= now && self.link.is_some() {
