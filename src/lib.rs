@@ -5,27 +5,27 @@
 //!
 //! 1. **Order.** A subscriber sees events in the order in which Plasma accepted them: one process numbers all events.
 //! 2. **No duplicates** within a connection; a resume continues right after the id that the client names.
-//! 3. **No silent loss.** Memory is finite, so loss is possible; then the client gets a gap notice or a closed stream, a
-//!    count moves and the log says so.
+//! 3. **No silent loss.** Memory is finite, so loss is possible; then the client gets a gap notice or a closed stream,
+//!    a count moves and the log says so.
 //! 4. **One slow, dead or hostile client costs the others nothing.**
 //! 5. **A publisher's 2xx** means: numbered, in the log of this process, and handed to every shard.
 //!
 //! # Three ideas
 //!
 //! **The log is the queue, the history and the send buffer** ([`hub::log`]). An event is framed once, into a bounded,
-//! append-only ring of memory that every kernel ring may read. A subscriber that keeps up is just a member of its topics
-//! ([`hub::topics`]): no buffer, no cursor, no timer. One that has fallen behind is a position in the log, nothing more.
-//! Catching up, resuming and replaying are therefore one thing ([`hub::catchup`]), and its cost is what was missed.
-//! Consecutive events are consecutive bytes, so whatever has gathered goes out in one send: latency is best when idle,
-//! and throughput rises under load.
+//! append-only ring of memory that every kernel ring may read. A subscriber that keeps up is just a member of its
+//! topics ([`hub::topics`]): no buffer, no cursor, no timer. One that has fallen behind is a position in the log,
+//! nothing more. Catching up, resuming and replaying are therefore one thing ([`hub::catchup`]), and its cost is what
+//! was missed. Consecutive events are consecutive bytes, so whatever has gathered goes out in one send: latency is best
+//! when idle, and throughput rises under load.
 //!
-//! **A shard is a thread, a ring and everything its clients need** ([`shard`]). Shards share nothing mutable but the log's
-//! head, mailboxes and a few counters. Sockets are direct descriptors: they live in the ring's table and not in the
-//! process's. A send to a client that keeps up completes inside the system call and says nothing; only trouble posts a
-//! completion, and makes a cursor of that client.
+//! **A shard is a thread, a ring and everything its clients need** ([`shard`]). Shards share nothing mutable but the
+//! log's head, mailboxes and a few counters. Sockets are direct descriptors: they live in the ring's table and not in
+//! the process's. A send to a client that keeps up completes inside the system call and says nothing; only trouble
+//! posts a completion, and makes a cursor of that client.
 //!
-//! **One seam** ([`ring::Ring`]). A shard meets the kernel, the clock and chance there and nowhere else, so whole shards
-//! run in simulation, from one seed, under every fault that the kernel and the network know.
+//! **One seam** ([`ring::Ring`]). A shard meets the kernel, the clock and chance there and nowhere else, so whole
+//! shards run in simulation, from one seed, under every fault that the kernel and the network know.
 //!
 //! # The house
 //!
@@ -48,11 +48,11 @@
 //!
 //! # One byte's way
 //!
-//! A `POST /events` arrives: the poll of its socket completes, [`shard::Shard::turn`] asks for the bytes, `requests` reads
-//! the head (`wire::http1`), `dialect` says what it means, `publish` hands the events to the first shard, whose `feed`
-//! numbers and frames them (`dialect::plasma::frame`) and appends them to the log. The head of the log moves, sleeping
-//! shards are rung, and each shard's `fanout` finds the members of the topics touched and sends them the new bytes: each
-//! socket once.
+//! A `POST /events` arrives: the poll of its socket completes, [`shard::Shard::turn`] asks for the bytes, `requests`
+//! reads the head (`wire::http1`), `dialect` says what it means, `publish` hands the events to the first shard, whose
+//! `feed` numbers and frames them (`dialect::plasma::frame`) and appends them to the log. The head of the log moves,
+//! sleeping shards are rung, and each shard's `fanout` finds the members of the topics touched and sends them the new
+//! bytes: each socket once.
 
 pub mod base;
 pub mod dialect;

@@ -81,16 +81,27 @@ fn without_streams_it_ends_at_once() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let mut stage = Stage::memory_with(&[("PLASMA_DRAIN", "60s")]);
-    // So many that not all are sent away in the first moments of a minute.
-    let streams: Vec<Stream> = (0..200).map(|_| stage.subscribe("eventType=a")).collect();
+    let mut stage = Stage::memory_with(&[("PLASMA_DRAIN", "60s"), ("PLASMA_WRITE_TIMEOUT", "60s")]);
+    // Somebody whose bytes are still on their way is given all the time there is.
+    let stalled = stalled_reader(&stage);
     stage.plasma.signal(Signal::TERM);
     let refused = || TcpStream::connect(stage.plasma.http()).is_err().then_some(());
     until("new connections to be refused", Deadline::patient(), refused);
     assert!(stage.plasma.is_running(), "a drain of a minute is not over yet");
     stage.plasma.signal(Signal::TERM);
     stage.plasma.wait_exit(Deadline::after(MARGIN));
-    drop(streams);
+    drop(stalled);
+}
+
+/// A stream that has been sent more than all buffers between hold, and of which nobody reads.
+fn stalled_reader(stage: &Stage) -> Stream {
+    let stalled = Stream::begin(Connection::open_narrow(stage.plasma.http()), "/?eventType=a", &[]);
+    let data = format!("\"{}\"", "x".repeat(50_000));
+    let batch = vec![event("a", &data); 100];
+    for _ in 0..3 {
+        stage.publish_all(&batch);
+    }
+    stalled
 }
 
 #[test]
@@ -131,12 +142,7 @@ fn events_published_before_the_signal_arrive_before_the_farewell() {
 #[test]
 fn a_reader_that_does_not_read_cannot_hold_up_the_end() {
     let mut stage = Stage::memory_with(&[("PLASMA_DRAIN", "1s")]);
-    let _stalled = Stream::begin(Connection::open_narrow(stage.plasma.http()), "/?eventType=a", &[]);
-    let data = format!("\"{}\"", "x".repeat(50_000));
-    let batch = vec![event("a", &data); 100];
-    for _ in 0..3 {
-        stage.publish_all(&batch);
-    }
+    let _stalled = stalled_reader(&stage);
     stage.plasma.signal(Signal::TERM);
     assert_eq!(stage.plasma.wait_exit(Deadline::after(Duration::from_secs(1) + MARGIN)), 0);
 }
@@ -193,7 +199,7 @@ fn every_line_of_both_logs_is_json() {
 
 #[test]
 fn more_shards_than_cpus_work() {
-    let stage = Stage::memory_with(&[("PLASMA_SHARDS", "16"), ("PLASMA_HISTORY_BYTES", "4194304")]);
+    let stage = Stage::memory_with(&[("PLASMA_SHARDS", "16")]);
     let mut streams: Vec<Stream> = (0..100).map(|_| stage.subscribe("eventType=a")).collect();
     for number in 0..20 {
         stage.say("a", &number.to_string());

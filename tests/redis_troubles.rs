@@ -47,16 +47,18 @@ fn a_killed_link_is_a_gap_from_the_last_event_on() {
     let after = stream.next_event();
     assert!(after.id_number() > before.id_number());
 
+    // The notice has its place in the history, word for word: nobody knew then what would follow.
     let resumed = stage.subscribe_with("eventType=a", &[("Last-Event-ID", before.id.as_deref().expect("an id"))]);
     let mut stream = resumed;
     let gap = stream.next_gap();
-    assert_eq!((gap.from, gap.to, gap.reason.as_str()), (before.id, after.id.clone(), "upstream"));
+    assert_eq!((gap.from, gap.to, gap.reason.as_str()), (before.id, None, "upstream"));
     assert_eq!(stream.next_event(), after);
 }
 
 #[test]
 fn who_subscribes_after_the_hole_hears_nothing_of_it() {
-    let Some(stage) = Stage::redis() else { return };
+    // With one shard the hole is behind everybody as soon as the witness has heard of it.
+    let Some(stage) = Stage::redis_with(&[("PLASMA_SHARDS", "1")]) else { return };
     let redis = stage.redis.as_ref().expect("a stage with Redis");
     let mut witness = stage.subscribe("eventType=a");
     redis.kill_subscribers();
@@ -148,8 +150,9 @@ fn a_reply_that_claims_to_be_huge_is_not_believed() {
 }
 
 #[test]
-fn an_error_reply_ends_the_link() {
-    recovers_from(b"-ERR something broke\r\n");
+fn a_reply_that_answers_nothing_ends_the_link() {
+    recovers_from(b"*3\r\n$9\r\nsubscribe\r\n$6\r\nplasma\r\n:1\r\n");
+    recovers_from(b":5\r\n");
 }
 
 #[test]
@@ -203,7 +206,8 @@ fn what_is_no_message_is_ignored() {
     fake.wait_for("SUBSCRIBE", 1);
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     fake.push(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
-    fake.push(b"*3\r\n$9\r\nsubscribe\r\n$6\r\nplasma\r\n:1\r\n");
+    // A Redis that loads or is busy declines a PING, and the subscription stands.
+    fake.push(b"-LOADING Redis is loading the dataset in memory\r\n");
     fake.publish(CHANNEL, &event("a", "1"));
     assert_eq!(stream.next_event().payload(), 1);
 }

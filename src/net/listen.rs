@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, bind, getsockname, listen, socket_with, sockopt};
 
 /// Connections that wait to be accepted, per listener; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -29,6 +29,12 @@ pub fn open(port: u16, count: usize, unacknowledged_for: Duration) -> io::Result
         listeners.push(open_one(address.port(), unacknowledged_for)?);
     }
     Ok((listeners, address.port()))
+}
+
+/// Refuses whoever comes from now on, though others still hold the listener. An accept that waits on it fails.
+pub fn shut(listener: impl AsFd) {
+    // Fails for what listens no more, and that is what was wanted.
+    let _ = rustix::net::shutdown(listener, Shutdown::Read);
 }
 
 /// One dual-stack listener, or one for IPv4 where there is no IPv6.
@@ -79,6 +85,15 @@ mod tests {
         if TcpStream::connect(("::1", port)).is_err() {
             eprintln!("this machine has no IPv6");
         }
+    }
+
+    #[test]
+    fn a_listener_that_was_shut_refuses() {
+        let (listeners, port) = open(0, 2, Duration::from_secs(1)).unwrap();
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        listeners.iter().for_each(shut);
+        let error = TcpStream::connect(("127.0.0.1", port)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

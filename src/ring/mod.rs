@@ -270,8 +270,8 @@ pub trait Ring {
     fn cancel(&mut self, token: Token);
 
     /// Ends every op of the socket, then closes it and completes. The index may be handed out again before that
-    /// completion is seen: generations tell the two apart. With `reset` the other end is told rudely and what it has not
-    /// received is thrown away; only that makes the kernel let go of memory that was sent without a copy.
+    /// completion is seen: generations tell the two apart. With `reset` the other end is told rudely and what it has
+    /// not received is thrown away; only that makes the kernel let go of memory that was sent without a copy.
     fn close(&mut self, socket: Socket, reset: bool, token: Token);
 
     /// Wakes another shard out of its [`Ring::wait`].

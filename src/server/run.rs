@@ -55,6 +55,8 @@ struct House {
     office: Arc<Office>,
     bells: Arc<Bells>,
     happenings: Receiver<Happening>,
+    /// Second handles, to close the door of all shards at once.
+    listeners: Vec<OwnedFd>,
     shards: usize,
 }
 
@@ -80,6 +82,8 @@ fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> 
     let shards = config.shards;
     let (listeners, port) = listen::open(config.port, shards, config.write_timeout)
         .map_err(|error| format!("failed to http(https) listen on port {}: {error}", config.port))?;
+    let doors = listeners.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
+    let doors = doors.map_err(|error| format!("no descriptors for the listeners: {error}"))?;
     let memory = |error: io::Error| format!("the event log's memory cannot be mapped: {error}");
     let millis = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let (event_log, writer) = hub::Log::new(config.history_bytes, shards, millis, seed()).map_err(memory)?;
@@ -116,7 +120,7 @@ fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> 
         return Err(format!("a shard cannot be set up: {error}"));
     }
     announce(config, port, slots, log);
-    Ok(House { office, bells, happenings, shards })
+    Ok(House { office, bells, happenings, listeners: doors, shards })
 }
 
 fn wait_for_signals(signals: Signals, sender: Sender<Happening>) -> io::Result<()> {
@@ -140,6 +144,7 @@ fn serve(luggage: Luggage) {
             return;
         }
     };
+    let watch = Watch(happenings);
     let mut shard = Shard::new(ring, settings, desk, reader, writer, 1, log.clone());
     ready.wait();
     shard.open();
@@ -152,7 +157,19 @@ fn serve(luggage: Luggage) {
         fields.uint("gaps", counts.gaps);
         fields.uint("stalled", counts.stalled);
     });
-    let _ = happenings.send(Happening::Ended(end));
+    let _ = watch.0.send(Happening::Ended(end));
+}
+
+/// Tells the main thread when a shard panics: one with a broken invariant serves nobody, and neither do the others. A
+/// release build aborts by itself.
+struct Watch(Sender<Happening>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(Happening::Ended(Err(io::Error::other("it broke an invariant"))));
+        }
+    }
 }
 
 fn turn_until_the_end<R: Ring>(shard: &mut Shard<R>) -> io::Result<Turn> {
@@ -181,6 +198,8 @@ impl House {
                     draining = true;
                     log.announce(Level::Info, "shutdown httpServer gracefully...", |_| {});
                     self.office.drain();
+                    // Whoever comes from now on is refused and finds another node, instead of waiting for an accept.
+                    self.listeners.iter().for_each(listen::shut);
                     (0..self.shards).for_each(|shard| self.bells.ring(shard));
                 }
                 Ok(Happening::Ended(Ok(Turn::Drained | Turn::Goes))) => left -= 1,

@@ -85,6 +85,8 @@ impl<R: Ring> Shard<R> {
         match result {
             Ok(socket) => self.welcome(socket),
             Err(Errno::CANCELED) => {}
+            // The listener was shut under us: we go.
+            Err(_) if self.desk.is_draining() => {}
             Err(error) => {
                 self.log.error(Level::Error, "failed to accept", |fields| fields.str("error", &error.to_string()));
                 if !more {

@@ -199,6 +199,10 @@ impl<R: Ring> Shard<R> {
     ) -> Self {
         let began = ring.now();
         let feed = writer.map(|writer| Feed::new(writer, &settings, began));
+        if let Some(feed) = &feed {
+            // The first turn may be long in coming, and other shards are asked already.
+            desk.set_upstream_up(feed.is_up(began));
+        }
         Self {
             door: Door::new(listeners, settings.slots),
             sweep: Sweep::new(&settings),
@@ -331,8 +335,8 @@ impl<R: Ring> Shard<R> {
         self.due = due;
     }
 
-    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their turn:
-    /// what they send must be through before the same sockets may be sent to again.
+    /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their
+    /// turn: what they send must be through before the same sockets may be sent to again.
     fn read_log(&mut self) {
         if self.fanout.is_active() {
             return self.fan_out();
@@ -392,7 +396,8 @@ impl<R: Ring> Shard<R> {
             && self.profiles.is_empty()
     }
 
-    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for measurements.
+    /// Whether everything that was published so far has been sent, but for what is queued in the ring: for
+    /// measurements.
     pub fn is_caught_up(&self) -> bool {
         !self.is_busy() && !self.has_work() && self.outboxes.is_empty()
     }

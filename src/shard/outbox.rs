@@ -53,8 +53,10 @@ pub(super) struct Outbox {
     pub flight: Option<Sending>,
     /// Whether the send under way was asked to end.
     pub recalled: bool,
-    /// Fires when nothing has moved for too long.
+    /// Fires when nothing has moved for half the time allowed, then when nothing has for all of it.
     pub alarm: Option<Alarm>,
+    /// Whether it has fired once.
+    pub doubted: bool,
 }
 
 /// A send under way.
@@ -68,6 +70,13 @@ pub(super) struct Sending {
     len: usize,
     /// The position when all of it is out.
     until: Seq,
+}
+
+impl Sending {
+    /// To cancel it by.
+    pub fn flight(&self) -> Flight {
+        self.flight
+    }
 }
 
 /// A zero-copy send that is through as far as the socket is concerned, while the kernel still reads what it named.
@@ -90,6 +99,7 @@ impl Outbox {
             flight: None,
             recalled: false,
             alarm: None,
+            doubted: false,
         }
     }
 
@@ -149,7 +159,7 @@ impl<R: Ring> Shard<R> {
         let outbox = &mut self.outboxes[key as usize];
         outbox.flight = Some(sending);
         if outbox.alarm.is_none() {
-            let due = self.now() + self.settings.write_timeout;
+            let due = self.now() + self.settings.write_timeout / 2;
             self.outboxes[key as usize].alarm = Some(self.wheel.arm(due, super::Due::Stalled(key)));
         }
     }
@@ -211,7 +221,9 @@ impl<R: Ring> Shard<R> {
         self.take_off(key, socket, &sending, sent);
         if sent > 0 {
             self.clients.at(socket).quiet_since = self.tick;
-            if let Some(alarm) = self.outboxes[key as usize].alarm.take() {
+            let outbox = &mut self.outboxes[key as usize];
+            outbox.doubted = false;
+            if let Some(alarm) = outbox.alarm.take() {
                 self.wheel.disarm(alarm);
             }
         }

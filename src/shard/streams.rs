@@ -85,13 +85,23 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    /// Nothing of an outbox has moved for too long.
+    /// Nothing of an outbox has moved for long.
     pub(super) fn on_stalled(&mut self, key: u32) {
         let Some(outbox) = self.outboxes.get_mut(key as usize) else { return };
         outbox.alarm = None;
-        if let Some(socket) = outbox.socket {
-            self.counts.stalled += 1;
-            self.end(socket, super::Ending::WriteTimeout);
+        let Some(socket) = outbox.socket else { return };
+        if !std::mem::replace(&mut outbox.doubted, true) {
+            // A pending send is woken only when a third of a socket's buffer is free, megabytes that a slow but willing
+            // reader may need minutes for. One that is made anew takes whatever room there is and so shows its
+            // progress.
+            let due = self.ring.now() + self.settings.write_timeout / 2;
+            outbox.alarm = Some(self.wheel.arm(due, super::Due::Stalled(key)));
+            if let Some(sending) = &outbox.flight {
+                self.ring.cancel_send(sending.flight());
+            }
+            return;
         }
+        self.counts.stalled += 1;
+        self.end(socket, super::Ending::WriteTimeout);
     }
 }

@@ -15,11 +15,14 @@ await stage.run("debug page", async () => {
 
   const width = await page.evaluate(() => document.scrollingElement.scrollWidth);
   assert.ok(width <= 360, `no sideways scrolling: ${width} px wide`);
-  for (const id of ["eventName", "eventData", "eventSubmit"]) {
+  for (const id of ["eventTypes", "watchSubmit", "eventName", "eventData", "eventSubmit"]) {
     const box = await page.locator(`#${id}`).boundingBox();
     assert.ok(box && box.height >= 40 && box.x >= 0 && box.x + box.width <= 360, `${id} is in reach: ${JSON.stringify(box)}`);
   }
 
+  await page.fill("#eventTypes", "program");
+  await page.tap("#watchSubmit");
+  await page.getByText("Watching program").waitFor();
   await page.fill("#eventName", "program:1234");
   await page.fill("#eventData", '{"views":42,"text":"<b>bold</b>"}');
   await page.tap("#eventSubmit");

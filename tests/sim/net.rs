@@ -1,7 +1,7 @@
 //! The network: connections as two bounded streams of bytes, with latency, FIN and reset.
 //!
-//! Follows Linux where it shows: data before a reset can still be read, unread data turns a close into a reset, data for
-//! an end that is gone is answered with one, the first call after a reset gets its error and later ones do not.
+//! Follows Linux where it shows: data before a reset can still be read, unread data turns a close into a reset, data
+//! for an end that is gone is answered with one, the first call after a reset gets its error and later ones do not.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
-//! A storm around whole shards, from one seed: clients, publishers and a Redis at their worst, then calm, then judgement.
+//! A storm around whole shards, from one seed: clients, publishers and a Redis at their worst, then calm, then
+//! judgement.
 
 mod plan;
 

@@ -183,7 +183,7 @@ fn redis_plan(dice: &mut Dice, event_max: u64) -> RedisPlan {
         source: (!dice.one_in(4)).then(|| ((pause, pause * 4), dice.pick(&["events", "more"]).to_owned())),
         padding: if dice.one_in(3) { (1, event_max - 160) } else { (1, 400) },
         topics: Plan::topics(),
-        moods: (!dice.one_in(4)).then(|| (300 * MILLIS, 20 * SECONDS)),
+        moods: (!dice.one_in(4)).then_some((300 * MILLIS, 20 * SECONDS)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -153,7 +153,8 @@ impl Drop for FakeRedis {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().expect("nobody panics with the lock")
+        // Whoever waited in vain panicked with the lock, and left everything as it was.
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn on_accept(&self, stream: &TcpStream) -> Option<usize> {
@@ -180,13 +181,13 @@ impl Shared {
             let asked = Asked { connection: index, at: Instant::now(), words: words.iter().map(Reply::text).collect() };
             let answer = answer(&asked);
             let closes = matches!(answer, Answer::Close);
+            let mut seen = self.lock();
+            let connection = &mut seen.connections[index];
             let bytes = match answer {
-                Answer::Usual => usual(&asked),
+                Answer::Usual => usual(&asked, connection.subscribed),
                 Answer::Bytes(bytes) => bytes,
                 Answer::Silence | Answer::Close => Vec::new(),
             };
-            let mut seen = self.lock();
-            let connection = &mut seen.connections[index];
             let _ = connection.sink.write_all(&bytes);
             connection.subscribed |= asked.name() == "SUBSCRIBE";
             if closes {
@@ -199,10 +200,11 @@ impl Shared {
     }
 }
 
-/// What Redis would answer.
-fn usual(asked: &Asked) -> Vec<u8> {
+/// What Redis would answer, on a connection that has subscribed or on one that has not.
+fn usual(asked: &Asked, subscribed: bool) -> Vec<u8> {
     match asked.name().as_str() {
         "AUTH" | "SELECT" | "CLIENT" => b"+OK\r\n".to_vec(),
+        "PING" if !subscribed => b"+PONG\r\n".to_vec(),
         "PING" => b"*2\r\n$4\r\npong\r\n$0\r\n\r\n".to_vec(),
         "PUBLISH" => b":1\r\n".to_vec(),
         "SUBSCRIBE" => {

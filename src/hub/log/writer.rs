@@ -180,7 +180,8 @@ impl Writer {
         if self.fits(at, ends, self.floor, 16) { Ok(()) } else { Err(Full) }
     }
 
-    /// Whether everything from record `oldest` up to `ends`, the newcomer that begins at `at` included, takes at most `parts` sixteenths of each.
+    /// Whether everything from record `oldest` up to `ends`, the newcomer that begins at `at` included, takes at most
+    /// `parts` sixteenths of each.
     fn fits(&self, at: Ends, ends: Ends, oldest: Seq, parts: u64) -> bool {
         let within = |used: u64, of: u64| used <= of / 16 * parts;
         let log = &self.log;
@@ -221,7 +222,8 @@ impl Writer {
         Seq(floors.min().unwrap_or(self.head.0))
     }
 
-    /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a test.
+    /// Wishes that the oldest records be given up although there is room, so that a reader meets the situation in a
+    /// test.
     #[cfg(test)]
     pub(super) fn give_up(&mut self, records: u64) {
         self.tail = Seq(self.tail.0 + records);

@@ -1,7 +1,7 @@
 //! Where many small pieces are copied together once, so that each send of them is a plain one.
 //!
-//! The kernel takes some 30 ns for each entry of a list of pieces, anew for every socket; a copy takes as long, once for
-//! all sockets. Holds only what completes inside a submission, so the next one may use the memory again.
+//! The kernel takes some 30 ns for each entry of a list of pieces, anew for every socket; a copy takes as long, once
+//! for all sockets. Holds only what completes inside a submission, so the next one may use the memory again.
 //!
 //! Invariant: what was staged stays unchanged until [`Staging::clear`].
 

@@ -99,6 +99,14 @@ impl Feed {
         self.given_up
     }
 
+    /// Whether events that happen upstream would arrive.
+    pub(super) fn is_up(&self, now: Instant) -> bool {
+        match &self.source {
+            Source::Memory | Source::Mock { .. } => true,
+            Source::Redis(redis) => redis.is_healthy(now),
+        }
+    }
+
     /// When to look again although nothing happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let full = self.intake.full_since.map(|since| since + FULL_FOR);
@@ -147,11 +155,7 @@ impl<R: Ring> Shard<R> {
             // Whoever sleeps has to wake up to make room.
             self.ring_all();
         }
-        let up = match &feed.source {
-            Source::Memory | Source::Mock { .. } => true,
-            Source::Redis(redis) => redis.is_healthy(now),
-        };
-        self.desk.set_upstream_up(up);
+        self.desk.set_upstream_up(feed.is_up(now));
         self.feed = Some(feed);
     }
 

@@ -266,14 +266,20 @@ impl RedisFeed {
         match verdict {
             Verdict::Again { after, started_over } => {
                 if started_over {
-                    log.error(Level::Info, "reset error count and retry", |fields| fields.str("error", reason));
+                    log.error(Level::Info, "reset error count and retry", |fields| {
+                        fields.str("error", reason);
+                        self.settings.show("config", fields);
+                    });
                 }
                 self.subscribing.rest(ring, now + after);
             }
             Verdict::GiveUp => {
                 self.given_up = true;
                 self.subscribing.rest(ring, Instant::from_nanos(u64::MAX));
-                log.error(Level::Fatal, "over max retry count", |fields| fields.str("error", reason));
+                log.error(Level::Fatal, "over max retry count", |fields| {
+                    fields.str("error", reason);
+                    self.settings.show("config", fields);
+                });
             }
         }
     }
@@ -389,7 +395,7 @@ impl RedisFeed {
             pending.failed = true;
             log.error(Level::Error, "failed to publlish to redis", |fields| {
                 fields.str("error", error);
-                fields.str("redis", &self.settings.addr);
+                self.settings.show("redis", fields);
             });
         }
         if pending.left == 0 {

@@ -210,8 +210,8 @@ impl Redis {
                     b"\0\xff\n",
                 ];
                 let nonsense = self.dice.pick(nonsense);
-                // A well-formed error that answers nothing would pass for an answer to what was asked; only where nothing
-                // is asked it is nonsense.
+                // A well-formed error that answers nothing would pass for an answer to what was asked; only where
+                // nothing is asked it is nonsense.
                 let asks = |client: &Client| client.channels.is_empty() && nonsense.starts_with(b"-");
                 for client in self.clients.iter_mut().filter(|client| !asks(client)) {
                     client.link.waiting.extend_from_slice(nonsense);

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use crate::base::log::Fields;
 
 /// What an operator says about Redis (`PLASMA_SUBSCRIBER_REDIS_*`).
 #[derive(Clone, PartialEq, Eq)]
@@ -100,10 +100,15 @@ impl Settings {
         Ok((if host.is_empty() { HOST_DEFAULT } else { host }, port))
     }
 
-    /// The object that stands in log lines as `config` or `redis`, its password masked.
-    pub fn to_json(&self) -> String {
-        let shown = Shown { addr: &self.addr, password: self.masked(), db: self.db, channels: &self.channels };
-        serde_json::to_string(&shown).expect("strings and numbers always serialise")
+    /// Adds the object that stands in log lines as `config` or `redis`, under the names that log readers know, its
+    /// password masked.
+    pub fn show(&self, key: &str, fields: &mut Fields) {
+        fields.object(key, |fields| {
+            fields.str("Addr", &self.addr);
+            fields.str("Password", self.masked());
+            fields.int("DB", self.db);
+            fields.strs("Channels", self.channels.iter().map(String::as_bytes));
+        });
     }
 
     fn masked(&self) -> &'static str {
@@ -139,20 +144,10 @@ impl fmt::Display for BadAddr {
 
 impl std::error::Error for BadAddr {}
 
-/// What a log line shows, under the names that log readers know.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Shown<'a> {
-    addr: &'a str,
-    password: &'a str,
-    #[serde(rename = "DB")]
-    db: i64,
-    channels: &'a [String],
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::base::log::{Level, Levels, Next, channel};
 
     /// The defaults of the server, one channel.
     pub(in crate::shard::feed::redis) fn plain() -> Settings {
@@ -169,13 +164,23 @@ pub(super) mod tests {
         }
     }
 
+    /// The settings as a log line has them.
+    fn shown(settings: &Settings) -> String {
+        let (log, lines) = channel(Levels { error: Some(Level::Info), access: None }, || 0);
+        log.error(Level::Info, "m", |fields| settings.show("config", fields));
+        match lines.take() {
+            Next::Line(line) => String::from_utf8(line.text).unwrap(),
+            _ => panic!("no line"),
+        }
+    }
+
     #[test]
     fn the_password_is_never_shown() {
         let settings = Settings { password: "s3cret".into(), username: "plasma".into(), db: 2, ..plain() };
-        let json = r#"{"Addr":"localhost:6379","Password":"***","DB":2,"Channels":["plasma"]}"#;
-        assert_eq!(settings.to_json(), json);
+        let json = r#""config":{"Addr":"localhost:6379","Password":"***","DB":2,"Channels":["plasma"]}"#;
+        assert!(shown(&settings).contains(json), "{}", shown(&settings));
         assert!(!format!("{settings:?}").contains("s3cret"));
-        assert!(plain().to_json().contains(r#""Password":"""#));
+        assert!(shown(&plain()).contains(r#""Password":"""#));
     }
 
     #[test]
