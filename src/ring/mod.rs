@@ -274,6 +274,12 @@ pub trait Ring {
     /// not received is thrown away; only that makes the kernel let go of memory that was sent without a copy.
     fn close(&mut self, socket: Socket, reset: bool, token: Token);
 
+    /// Like [`Ring::close`] without `reset`, for a socket on which nothing can be armed but the poll under `poll`. To
+    /// find all ops of a socket the kernel looks at those of all sockets; one that is named it finds at once.
+    fn close_polled(&mut self, socket: Socket, _poll: Token, token: Token) {
+        self.close(socket, false, token);
+    }
+
     /// Wakes another shard out of its [`Ring::wait`].
     fn ring_bell(&mut self, shard: usize);
 

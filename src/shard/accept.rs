@@ -168,6 +168,7 @@ impl<R: Ring> Shard<R> {
         if stage != Stage::Free {
             self.topics.leave(memberships);
         }
+        let sends = self.is_sending(stage);
         // Memory that the client has been sent without a copy stays with the kernel until it has it; when it goes, or
         // is sent away, nobody may wait for that. A send that the close cuts short may have gone in part.
         let mut in_place = self.unreleased.values().any(|sent| sent.socket == Some(socket));
@@ -185,7 +186,12 @@ impl<R: Ring> Shard<R> {
         for sent in self.unreleased.values_mut().filter(|sent| sent.socket == Some(socket)) {
             sent.socket = None;
         }
-        self.ring.close(Socket(socket), reset, Kind::Close.token(socket, generation));
+        let token = Kind::Close.token(socket, generation);
+        if sends || reset {
+            self.ring.close(Socket(socket), reset, token);
+        } else {
+            self.ring.close_polled(Socket(socket), Kind::Poll.token(socket, generation), token);
+        }
         if self.door.state == State::Full && self.clients.count() <= self.door.open_at {
             self.open();
         }

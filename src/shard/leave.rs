@@ -16,11 +16,12 @@ use crate::wire::sse::Reason;
 impl<R: Ring> Shard<R> {
     /// Leaves what the writer wants back, as far as nobody needs it any more.
     pub(super) fn take_leave(&mut self) {
+        self.recalling = false;
         let Some(tail) = self.reader.leaving() else {
             // The kernel may have let go of what was only pinned.
             return self.reader.leave(self.reader.tail(), self.least_unreleased());
         };
-        let mut recalled = self.send_away_pinning(tail);
+        self.send_away_pinning(tail);
         // One that was recalled and is past the tail after all has to be sent on its way again too.
         let behind = |outbox: &Outbox| outbox.recalled || outbox.pinned().is_some_and(|pinned| pinned < tail);
         let lapped = self.outboxes.iter().filter(|(_, outbox)| behind(outbox)).map(|(key, _)| key as u32);
@@ -28,10 +29,10 @@ impl<R: Ring> Shard<R> {
         for &key in &lapped {
             if self.outboxes[key as usize].flight.is_some() {
                 self.recall(key);
-                recalled = true;
+                self.recalling = true;
             }
         }
-        if recalled {
+        if self.recalling {
             return;
         }
         for &key in &lapped {
@@ -47,18 +48,16 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Whoever has not received what it was sent without a copy from before `tail` is ended, whatever the policy: only
-    /// that makes the kernel let go. Whether anybody was.
-    fn send_away_pinning(&mut self, tail: Seq) -> bool {
+    /// that makes the kernel let go.
+    fn send_away_pinning(&mut self, tail: Seq) {
         let pins = |sent: &Unreleased| sent.pinned.is_some_and(|pinned| pinned < tail);
         let pinning: Vec<u32> =
             self.unreleased.values().filter(|sent| pins(sent)).filter_map(|sent| sent.socket).collect();
-        let found = !pinning.is_empty();
         for socket in pinning {
             if self.clients.stage(socket) != Stage::Free {
                 self.end_lapped(socket);
             }
         }
-        found
     }
 
     fn least_unreleased(&self) -> Seq {

@@ -165,6 +165,8 @@ pub struct Shard<R: Ring> {
     arrivals: Vec<u32>,
     /// Zero-copy sends that are through but still read the log, by token.
     unreleased: BTreeMap<u64, outbox::Unreleased>,
+    /// Sends that name what the log wants back are on their way home: their completions wake us.
+    recalling: bool,
     /// Numbers pending sends.
     flights: u32,
     wheel: Wheel<Due>,
@@ -216,6 +218,7 @@ impl<R: Ring> Shard<R> {
             outboxes: Slab::new(),
             arrivals: Vec::new(),
             unreleased: BTreeMap::new(),
+            recalling: false,
             flights: 0,
             wheel: Wheel::new(began),
             due: Vec::new(),
@@ -361,7 +364,8 @@ impl<R: Ring> Shard<R> {
 
     /// Whether something waits that a sleeping shard is rung for.
     pub fn has_work(&self) -> bool {
-        self.reader.has_news() || self.desk.has_mail()
+        let blocked = self.feed.as_ref().is_some_and(Feed::is_blocked);
+        self.reader.has_news() || self.reader.is_asked_to_leave() && !self.recalling || self.desk.has_mail() && !blocked
     }
 
     /// Works in slices of so many sends and batches of so many records from now on: for tests, in which a few clients
@@ -395,7 +399,7 @@ impl<R: Ring> Shard<R> {
     /// Whether everything that was published so far has been sent, but for what is queued in the ring: for
     /// measurements.
     pub fn is_caught_up(&self) -> bool {
-        !self.is_busy() && !self.reader.has_news() && self.outboxes.is_empty()
+        !self.is_busy() && !self.has_work() && self.outboxes.is_empty()
     }
 
     /// The ring, for tests and measurements.

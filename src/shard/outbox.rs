@@ -314,6 +314,16 @@ impl<R: Ring> Shard<R> {
         }
     }
 
+    /// Whether a send is under way for a client at this stage.
+    pub(super) fn is_sending(&self, stage: Stage) -> bool {
+        let outbox = match stage {
+            Stage::Request(key) => self.requests[key as usize].outbox(),
+            Stage::Behind(key) => Some(key),
+            Stage::Live | Stage::Free => None,
+        };
+        outbox.and_then(|key| self.outboxes.get(key as usize)).is_some_and(|outbox| outbox.flight.is_some())
+    }
+
     /// Whether the kernel reads the log's memory for it right now.
     pub(super) fn is_sending_in_place(&self, key: u32) -> bool {
         self.outboxes[key as usize].flight.as_ref().is_some_and(|sending| sending.zero_copy)

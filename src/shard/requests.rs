@@ -109,6 +109,11 @@ impl Request {
     pub fn is_half_closed(&self) -> bool {
         self.half_closed || self.ended
     }
+
+    /// The outbox of its answer, while that is on its way.
+    pub fn outbox(&self) -> Option<u32> {
+        self.outbox
+    }
 }
 
 impl<R: Ring> Shard<R> {

@@ -20,7 +20,7 @@ type Scene = Box<dyn FnOnce(&mut Core)>;
 /// Turns in a row in which nothing is asked for and nothing taken: so many, over so many nanoseconds, are a livelock.
 /// Some are normal: a cancellation or another shard may be waited for.
 const IDLE_TURNS_MAX: u32 = 1_000;
-const IDLE_TIME_MAX: u64 = 100 * MILLIS;
+const IDLE_TIME_MAX: u64 = 25 * MILLIS;
 
 /// The simulated world.
 pub struct World {

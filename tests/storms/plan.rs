@@ -93,8 +93,8 @@ impl Plan {
             steady_every: dice.between(2, 6) as usize,
             publishers,
             redis,
-            redis_events: dice.spread(100, 2_000) as u32,
-            rages_for: Duration::from_secs(dice.between(30, 90)),
+            redis_events: dice.spread(300, 4_000) as u32,
+            rages_for: Duration::from_secs(dice.between(60, 180)),
             drains_crowd: dice.coin(),
         }
     }
@@ -138,11 +138,11 @@ fn publishers(dice: &mut Dice, event_max: u64) -> Vec<(Pace, u32)> {
                 1 => (longest / 2, longest),
                 _ => (1, 400),
             };
-            let most = if dice.one_in(6) { 300 } else { 12 };
+            let most = dice.pick(&[8, 8, 8, 8, 12, 12, 12, 100, 300, 3_000]);
             let pause = dice.spread(200_000, SECONDS);
             let pace =
                 Pace { pause: (pause.min(MILLIS), pause.max(MILLIS)), events: (1, dice.spread(1, most)), padding };
-            (pace, dice.spread(30, 600) as u32)
+            (pace, dice.spread(50, 1_500).min(30_000 / most) as u32)
         })
         .collect()
 }

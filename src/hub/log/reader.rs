@@ -49,9 +49,14 @@ impl Reader {
         self.tail
     }
 
-    /// Whether there is anything that was not taken in yet, or to take leave of.
+    /// Whether there is anything that was not taken in yet.
     pub fn has_news(&self) -> bool {
-        self.log.head() > self.seen || self.log.tail() > self.tail
+        self.log.head() > self.seen
+    }
+
+    /// Whether the writer wants back what this reader has not taken leave of.
+    pub fn is_asked_to_leave(&self) -> bool {
+        self.log.tail() > self.tail
     }
 
     /// Takes in new records, at most `count`; returns them.

@@ -310,6 +310,27 @@ impl Uring {
         self.push(&opcode::PollAdd::new(event, libc::POLLIN as u32).multi(true).build().user_data(BELL));
     }
 
+    /// A close alone would leave armed requests behind, and they keep the socket open.
+    fn cancel_and_close(&mut self, socket: Socket, armed: CancelBuilder, reset: bool, token: Token) {
+        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
+        // A chain must not be cut by a submission in between.
+        let queue = self.ring.submission();
+        let room = queue.capacity() - queue.len();
+        drop(queue);
+        if room < 3 {
+            self.flush();
+        }
+        let cancel = opcode::AsyncCancel2::new(armed).build();
+        self.push(&cancel.flags(Flags::IO_HARDLINK).user_data(IGNORED));
+        if reset {
+            // Connecting to no address family at all takes a connection apart: a reset, and an empty send queue.
+            let nowhere = (&raw const NOWHERE).cast();
+            let part = opcode::Connect::new(Fixed(socket.0), nowhere, size_of_val(&NOWHERE) as u32).build();
+            self.push(&part.flags(Flags::IO_HARDLINK).user_data(IGNORED));
+        }
+        self.push(&opcode::Close::new(Fixed(socket.0)).build().user_data(user_data));
+    }
+
     fn forget_submitted(&mut self) {
         self.gathers_used = 0;
         self.staging.clear();
@@ -460,24 +481,12 @@ impl Ring for Uring {
     }
 
     fn close(&mut self, socket: Socket, reset: bool, token: Token) {
-        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
-        // A chain must not be cut by a submission in between.
-        let queue = self.ring.submission();
-        let room = queue.capacity() - queue.len();
-        drop(queue);
-        if room < 3 {
-            self.flush();
-        }
-        // A close alone would leave armed requests behind, and they keep the socket open.
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::fd(Fixed(socket.0)).all()).build();
-        self.push(&cancel.flags(Flags::IO_HARDLINK).user_data(IGNORED));
-        if reset {
-            // Connecting to no address family at all takes a connection apart: a reset, and an empty send queue.
-            let nowhere = (&raw const NOWHERE).cast();
-            let part = opcode::Connect::new(Fixed(socket.0), nowhere, size_of_val(&NOWHERE) as u32).build();
-            self.push(&part.flags(Flags::IO_HARDLINK).user_data(IGNORED));
-        }
-        self.push(&opcode::Close::new(Fixed(socket.0)).build().user_data(user_data));
+        let armed = CancelBuilder::fd(Fixed(socket.0)).all();
+        self.cancel_and_close(socket, armed, reset, token);
+    }
+
+    fn close_polled(&mut self, socket: Socket, poll: Token, token: Token) {
+        self.cancel_and_close(socket, CancelBuilder::user_data(poll.to_bits()), false, token);
     }
 
     fn ring_bell(&mut self, shard: usize) {

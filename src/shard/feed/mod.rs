@@ -34,6 +34,8 @@ pub struct Feed {
     queue: VecDeque<Publication>,
     /// Ids of the first one's events that are in the log already.
     ids: Vec<EventId>,
+    /// Publications wait for the log or for Redis: one more letter changes nothing.
+    blocked: bool,
     given_up: bool,
 }
 
@@ -85,7 +87,7 @@ impl Feed {
             Upstream::Redis(redis) => Source::Redis(Box::new(RedisFeed::new(redis, settings.policy.event_max))),
         };
         let intake = Intake { writer, frame: Vec::new(), unix_millis: 0, grown: false, full_since: None };
-        Self { intake, source, queue: VecDeque::new(), ids: Vec::new(), given_up: false }
+        Self { intake, source, queue: VecDeque::new(), ids: Vec::new(), blocked: false, given_up: false }
     }
 
     /// Takes a publication of the first shard's own.
@@ -116,6 +118,11 @@ impl Feed {
         [full, source].into_iter().flatten().min()
     }
 
+    /// Whether letters are left where they are until time passes or Redis answers.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// Whether there is something that the readers have not been shown.
     pub(super) fn has_grown(&self) -> bool {
         self.intake.grown
@@ -135,9 +142,11 @@ impl<R: Ring> Shard<R> {
         let now = self.ring.now();
         feed.intake.unix_millis = self.ring.unix_millis();
         feed.intake.full_since = None;
+        feed.blocked = false;
         let taken = self.run_source(&mut feed, now).and_then(|()| self.take_publications(&mut feed));
         if taken.is_err() {
             feed.intake.full_since = Some(now);
+            feed.blocked = true;
         }
         if std::mem::take(&mut feed.intake.grown) {
             feed.intake.writer.publish();
@@ -201,7 +210,10 @@ impl<R: Ring> Shard<R> {
                 match redis.publish(first, now) {
                     source::Publish::Taken => {}
                     // Answers from Redis make room, and they wake us.
-                    source::Publish::Later => return Ok(()),
+                    source::Publish::Later => {
+                        feed.blocked = true;
+                        return Ok(());
+                    }
                     source::Publish::Failed => self.tell_outcome(first.shard, first.token, Outcome::Unreachable),
                 }
                 redis.flush(&mut self.ring);
