@@ -6,6 +6,21 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Largest table of sockets that a ring takes, whatever the limit of open files says.
 const SLOTS_MAX: u64 = 1 << 20;
 
+/// Allocations from this size on get pages of their own, and give them back: an event or two fits below.
+#[cfg(target_env = "gnu")]
+const OWN_PAGES_FROM: i32 = 128 * 1024;
+
+/// Has large allocations given back to the machine when they are freed. Without this, glibc takes the first of them
+/// that is freed for the usual size, and keeps what a crowd of publishers once needed for ever.
+pub fn give_memory_back() {
+    // Other allocators do so by themselves.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator, under its lock.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES_FROM);
+    }
+}
+
 /// The processors that the process may use, in order.
 pub fn cpus() -> Vec<usize> {
     let Ok(set) = sched_getaffinity(None) else { return Vec::new() };

@@ -78,6 +78,7 @@ struct Luggage {
 
 fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> {
     uring::check().map_err(|unfit| unfit.to_string())?;
+    machine::give_memory_back();
     let slots = machine::slots();
     let shards = config.shards;
     let (listeners, port) = listen::open(config.port, shards, config.write_timeout)

@@ -136,7 +136,10 @@ impl<R: Ring> Shard<R> {
             return self.end(socket, Ending::Reset);
         }
         match stage {
-            Stage::Request(_) => self.receive(socket),
+            Stage::Request(key) => {
+                self.requests[key as usize].note_end(events & POLLRDHUP != 0);
+                self.receive(socket);
+            }
             // On a stream even half a hang-up is one: nobody could tell us anything more.
             _ if events & POLLRDHUP != 0 => return self.end(socket, Ending::Closed),
             _ => self.receive(socket),

@@ -34,6 +34,8 @@ pub(super) struct Request {
     receiving: bool,
     /// The client will send nothing more.
     ended: bool,
+    /// The kernel has said that there is an end to what the client sends; it may still have to be read.
+    half_closed: bool,
     /// There may be more to receive than was asked for.
     paused: bool,
     /// Not everything that the client sends will be read.
@@ -92,6 +94,7 @@ impl Request {
             outbox: None,
             receiving: false,
             ended: false,
+            half_closed: false,
             paused: false,
             lingers: false,
         }
@@ -100,6 +103,16 @@ impl Request {
     /// The outbox of its answer, while that is on its way.
     pub fn outbox(&self) -> Option<u32> {
         self.outbox
+    }
+
+    /// Something happened on the socket, which may have been the end of what the client sends.
+    pub fn note_end(&mut self, is_end: bool) {
+        self.half_closed |= is_end;
+    }
+
+    /// Whether that end is known to come, or has come.
+    pub fn is_half_closed(&self) -> bool {
+        self.half_closed || self.ended
     }
 }
 
@@ -139,13 +152,19 @@ impl<R: Ring> Shard<R> {
         if bytes.is_empty() {
             return self.on_nothing_received(token, Ok(0));
         }
+        // A full buffer says that there may be more, and no further report may come. Nor does one of an end that was
+        // reported together with these bytes.
+        let mut is_more = bytes.len() == RECV_LEN_MAX;
         match client.stage() {
-            Stage::Request(key) => self.requests[key as usize].receiving = false,
-            _ => return self.on_chatter(socket),
+            Stage::Request(key) => {
+                let request = &mut self.requests[key as usize];
+                request.receiving = false;
+                is_more |= request.half_closed;
+                self.take_bytes(socket, bytes);
+            }
+            _ => self.on_chatter(socket),
         }
-        self.take_bytes(socket, bytes);
-        // A full buffer says that there may be more, and no further report may come.
-        if bytes.len() == RECV_LEN_MAX && self.clients.find(token).is_some() {
+        if is_more && self.clients.find(token).is_some() {
             self.receive(socket);
         }
     }

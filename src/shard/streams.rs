@@ -24,6 +24,7 @@ impl<R: Ring> Shard<R> {
     /// Turns a request into a stream.
     pub(super) fn start_stream(&mut self, socket: u32, head: &Head<'_>, subscription: &Subscription) {
         let Stage::Request(request) = self.clients.stage(socket) else { return };
+        let half_closed = self.requests[request as usize].is_half_closed();
         self.drop_request(request);
         let log = self.reader.log();
         let topics = subscription.topics.iter().map(|name| (log.hash(name), name.as_slice()));
@@ -40,6 +41,10 @@ impl<R: Ring> Shard<R> {
         self.counts.gaps += u64::from(gap.is_some());
         self.stop_watching(socket);
         self.put_behind(socket, outbox);
+        if half_closed {
+            // Behind the request lies the end of what the client says, and nothing will tell of it any more.
+            self.receive(socket);
+        }
     }
 
     /// Where a stream begins, and what it is told of what it can't have.
