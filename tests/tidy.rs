@@ -20,8 +20,14 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Files that may hold `unsafe`; a trailing `*` stands for any ending.
-const UNSAFE_FILES: &[&str] =
-    &["src/base/region.rs", "src/ring/mod.rs", "src/ring/uring/*", "src/hub/log/*", "src/server/machine.rs", "src/server/signals.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "src/base/region.rs",
+    "src/ring/mod.rs",
+    "src/ring/uring/*",
+    "src/hub/log/*",
+    "src/server/machine.rs",
+    "src/server/signals.rs",
+];
 
 /// Longest file in `src`: past this, two subjects share it.
 const FILE_LINES_MAX: usize = 650;
@@ -204,7 +210,8 @@ fn tests_never_doze() {
     let mut faults = Faults::default();
     for file in sources("tests") {
         for (index, code) in file.code.lines().enumerate() {
-            let is_name_end = |at: usize| code[..at].ends_with(|before: char| before == '_' || before.is_alphanumeric());
+            let is_name_end =
+                |at: usize| code[..at].ends_with(|before: char| before == '_' || before.is_alphanumeric());
             if code.match_indices(call).any(|(at, _)| !is_name_end(at)) {
                 faults.add(&file, index + 1, "a test waits for what it needs, with a deadline");
             }
