@@ -193,7 +193,9 @@ impl<H: Harness> Stage<H> {
             let went = self.stuff_once(socket);
             quiet = if went == 0 { quiet + 1 } else { 0 };
             all += went;
-            self.world.settle();
+            let soon = self.ring().now() + Duration::from_millis(20);
+            self.world.wait(soon);
+            self.take_all();
         }
         all
     }

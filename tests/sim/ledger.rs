@@ -270,7 +270,8 @@ impl Ledger {
             let (want, got) = (&text.as_bytes()[same..], &data[same..]);
             let shown = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(80)]).into_owned();
             panic!(
-                "seed {seed}: stream {stream} got event {serial} with {} instead of {} bytes, from {same} on {:?}, not {:?}",
+                "seed {seed}: stream {stream} got event {serial} with {} instead of {} bytes, \
+                 from {same} on {:?}, not {:?}",
                 data.len(),
                 text.len(),
                 shown(got),
