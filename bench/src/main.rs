@@ -4,7 +4,7 @@
 //! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
-//! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows and a
+//! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
 //! ratio is taken between neighbours. Not measured here: latency, connecting, HTTP and brokers on the way in, network
 //! cards.
 //!
