@@ -80,6 +80,7 @@ fn a_killed_redis_keeps_its_subscribers_waiting() {
     let mut late = stage.subscribe("eventType=a");
     stage.broker().restart();
     stage.wait_health(200, Deadline::patient());
+    stage.wait_publishing();
     stage.say("a", "2");
     assert_eq!(stream.next_gap().reason, "upstream");
     assert_eq!(stream.next_event().payload(), 2);

@@ -3,6 +3,11 @@
 //! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection. Every figure comes with its
 //! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
 //!
+//! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
+//! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
+//! ratio is taken between neighbours. Not measured here: latency, connecting, HTTP and brokers on the way in, network
+//! cards.
+//!
 //! Traffic stays on the loopback addresses unless `hold --target` names another one.
 
 mod args;

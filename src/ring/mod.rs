@@ -144,6 +144,20 @@ pub enum Gathered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flight(pub u32);
 
+/// What may be armed on a socket that is to be closed. An op that is left out would keep the socket open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// Anything. To find it the kernel looks at the ops of all sockets: for those that are few.
+    Anything,
+    /// This poll and this send, or what has not ended of the two: found at once, by name.
+    Only {
+        /// The token of the poll.
+        poll: Token,
+        /// The pending send, if its last completion was not seen.
+        flight: Option<Flight>,
+    },
+}
+
 /// Received bytes, lent by the ring. Give it back with [`Ring::give_back`]; there are few.
 #[derive(Debug)]
 pub struct Buffer {
@@ -269,16 +283,10 @@ pub trait Ring {
     /// Asks the accept, poll, recv or connect under `token` to end; its last completion still comes.
     fn cancel(&mut self, token: Token);
 
-    /// Ends every op of the socket, then closes it and completes. The index may be handed out again before that
+    /// Ends what is armed on the socket, then closes it and completes. The index may be handed out again before that
     /// completion is seen: generations tell the two apart. With `reset` the other end is told rudely and what it has
     /// not received is thrown away; only that makes the kernel let go of memory that was sent without a copy.
-    fn close(&mut self, socket: Socket, reset: bool, token: Token);
-
-    /// Like [`Ring::close`] without `reset`, for a socket on which nothing can be armed but the poll under `poll`. To
-    /// find all ops of a socket the kernel looks at those of all sockets; one that is named it finds at once.
-    fn close_polled(&mut self, socket: Socket, _poll: Token, token: Token) {
-        self.close(socket, false, token);
-    }
+    fn close(&mut self, socket: Socket, armed: Armed, reset: bool, token: Token);
 
     /// Wakes another shard out of its [`Ring::wait`].
     fn ring_bell(&mut self, shard: usize);

@@ -9,7 +9,7 @@ use super::{Due, Ending, Idle, Shard};
 use crate::base::log::Level;
 use crate::base::log::access;
 use crate::hub::topics::Memberships;
-use crate::ring::{Errno, Listener, Ring, Socket, Token};
+use crate::ring::{Armed, Errno, Listener, Ring, Socket, Token};
 
 /// How long a listener rests after an error that waiting may mend (no memory, no descriptors).
 const REST: std::time::Duration = std::time::Duration::from_secs(1);
@@ -168,7 +168,7 @@ impl<R: Ring> Shard<R> {
         if stage != Stage::Free {
             self.topics.leave(memberships);
         }
-        let sends = self.is_sending(stage);
+        let flight = self.flight_of(stage);
         // Memory that the client has been sent without a copy stays with the kernel until it has it; when it goes, or
         // is sent away, nobody may wait for that. A send that the close cuts short may have gone in part.
         let mut in_place = self.unreleased.values().any(|sent| sent.socket == Some(socket));
@@ -186,12 +186,8 @@ impl<R: Ring> Shard<R> {
         for sent in self.unreleased.values_mut().filter(|sent| sent.socket == Some(socket)) {
             sent.socket = None;
         }
-        let token = Kind::Close.token(socket, generation);
-        if sends || reset {
-            self.ring.close(Socket(socket), reset, token);
-        } else {
-            self.ring.close_polled(Socket(socket), Kind::Poll.token(socket, generation), token);
-        }
+        let armed = Armed::Only { poll: Kind::Poll.token(socket, generation), flight };
+        self.ring.close(Socket(socket), armed, reset, Kind::Close.token(socket, generation));
         if self.door.state == State::Full && self.clients.count() <= self.door.open_at {
             self.open();
         }

@@ -101,11 +101,6 @@ impl Office {
     pub fn is_upstream_up(&self) -> bool {
         self.upstream_up.load(Ordering::Relaxed)
     }
-
-    /// Whether a shard says that it is asleep: for tests of the bells.
-    pub fn is_asleep(&self, shard: usize) -> bool {
-        self.shards[shard].asleep.load(Ordering::SeqCst)
-    }
 }
 
 /// One shard's place in the office.

@@ -314,14 +314,14 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    /// Whether a send is under way for a client at this stage.
-    pub(super) fn is_sending(&self, stage: Stage) -> bool {
-        let outbox = match stage {
-            Stage::Request(key) => self.requests[key as usize].outbox(),
-            Stage::Behind(key) => Some(key),
-            Stage::Live | Stage::Free => None,
+    /// The send that is under way for a client at this stage.
+    pub(super) fn flight_of(&self, stage: Stage) -> Option<Flight> {
+        let key = match stage {
+            Stage::Request(key) => self.requests[key as usize].outbox()?,
+            Stage::Behind(key) => key,
+            Stage::Live | Stage::Free => return None,
         };
-        outbox.and_then(|key| self.outboxes.get(key as usize)).is_some_and(|outbox| outbox.flight.is_some())
+        self.outboxes.get(key as usize)?.flight.as_ref().map(Sending::flight)
     }
 
     /// Whether the kernel reads the log's memory for it right now.

@@ -100,6 +100,11 @@ impl Request {
         }
     }
 
+    /// The outbox of its answer, while that is on its way.
+    pub fn outbox(&self) -> Option<u32> {
+        self.outbox
+    }
+
     /// Something happened on the socket, which may have been the end of what the client sends.
     pub fn note_end(&mut self, is_end: bool) {
         self.half_closed |= is_end;
@@ -108,11 +113,6 @@ impl Request {
     /// Whether that end is known to come, or has come.
     pub fn is_half_closed(&self) -> bool {
         self.half_closed || self.ended
-    }
-
-    /// The outbox of its answer, while that is on its way.
-    pub fn outbox(&self) -> Option<u32> {
-        self.outbox
     }
 }
 

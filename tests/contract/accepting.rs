@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plasma::ring::{Attached, Errno, Ring, Socket};
+use plasma::ring::{Armed, Attached, Errno, Ring, Socket};
 
 use super::{Harness, LISTENER, Read, Stage};
 
@@ -89,7 +89,7 @@ pub fn a_reset_close_is_seen_as_a_reset<H: Harness>() {
     let (poll, close) = (stage.token(), stage.token());
     stage.ring().poll(socket, poll);
     stage.submit();
-    stage.ring().close(socket, true, close);
+    stage.ring().close(socket, Armed::Anything, true, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     assert_eq!(stage.hear_last(poll).result, Err(Errno::CANCELED));
     assert_eq!(stage.world.read(&mut reader), Read::Reset);
@@ -107,7 +107,7 @@ pub fn a_reset_close_throws_away_what_was_not_read<H: Harness>() {
     let (send, close) = (stage.token(), stage.token());
     stage.ring().send(socket, vec![plasma::ring::Part::Shared(super::piece(0, 1000))], false, send);
     stage.submit();
-    stage.ring().close(socket, true, close);
+    stage.ring().close(socket, Armed::Anything, true, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     assert!(!stage.hear_last(send).more);
     // What had reached the reader may still be read, but never an orderly end.
@@ -129,7 +129,7 @@ pub fn close_ends_every_op_and_the_client_sees_it_at_once<H: Harness>() {
     stage.ring().poll(socket, poll);
     stage.ring().recv(socket, true, recv);
     stage.submit();
-    stage.ring().close(socket, false, close);
+    stage.ring().close(socket, Armed::Anything, false, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     assert_eq!(stage.hear_last(poll).result, Err(Errno::CANCELED));
     assert_eq!(stage.hear_last(recv).result, Err(Errno::CANCELED));
@@ -141,7 +141,7 @@ pub fn close_ends_every_op_and_the_client_sees_it_at_once<H: Harness>() {
     let part = plasma::ring::Part::Shared(super::piece(0, 1000));
     stage.ring().send(socket, vec![part], false, send);
     stage.submit();
-    stage.ring().close(socket, false, close);
+    stage.ring().close(socket, Armed::Anything, false, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     let last = stage.hear_last(send);
     let sent = match last.result {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
-use plasma::ring::{Attached, Buffer, Completion, Errno, Listener, Piece, Ring, Socket, Token};
+use plasma::ring::{Armed, Attached, Buffer, Completion, Errno, Listener, Piece, Ring, Socket, Token};
 
 /// A ring in its world: the kernel with real clients, or the simulation with scripted ones.
 pub trait Harness: Sized {
@@ -162,7 +162,7 @@ impl<H: Harness> Stage<H> {
     /// Closes a socket and waits until that is done.
     pub fn close(&mut self, socket: Socket) {
         let token = self.token();
-        self.ring().close(socket, false, token);
+        self.ring().close(socket, Armed::Anything, false, token);
         assert_eq!(self.hear(token).result, Ok(0));
     }
 
@@ -193,7 +193,9 @@ impl<H: Harness> Stage<H> {
             let went = self.stuff_once(socket);
             quiet = if went == 0 { quiet + 1 } else { 0 };
             all += went;
-            self.world.settle();
+            let soon = self.ring().now() + Duration::from_millis(20);
+            self.world.wait(soon);
+            self.take_all();
         }
         all
     }

@@ -1,7 +1,7 @@
 //! Sends at once, pending sends, zero copy.
 
 use bytes::Bytes;
-use plasma::ring::{Attached, Errno, Part, Ring};
+use plasma::ring::{Armed, Attached, Errno, Part, Ring};
 
 use super::{Harness, Stage, byte_at, bytes_at, piece};
 
@@ -145,7 +145,7 @@ pub fn a_stalled_reader_holds_zero_copied_memory_even_after_the_close<H: Harness
     let (send, close) = (stage.token(), stage.token());
     stage.ring().send(socket, vec![Part::Shared(piece(0, 1 << 20))], true, send);
     assert!(stage.hear(send).more);
-    stage.ring().close(socket, false, close);
+    stage.ring().close(socket, Armed::Anything, false, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     assert!(stage.heard_by_now(send).is_none(), "the bytes are on their way still");
     stage.world.reset(client);
@@ -161,7 +161,7 @@ pub fn a_reset_close_frees_zero_copied_memory_of_a_stalled_reader<H: Harness>() 
     stage.ring().send(socket, vec![Part::Shared(piece(0, 1 << 20))], true, send);
     assert!(stage.hear(send).more);
     assert!(stage.heard_by_now(send).is_none(), "the reader stalls");
-    stage.ring().close(socket, true, close);
+    stage.ring().close(socket, Armed::Anything, true, close);
     assert_eq!(stage.hear(close).result, Ok(0));
     let released = stage.hear(send);
     assert!(matches!(released.attached, Attached::Released { .. }) && !released.more, "{released:?}");

@@ -103,7 +103,7 @@ impl Harness for Simulated {
 
     fn wait(&mut self, until: Instant) {
         while self.ring.wait(Some(until)).is_err() {
-            assert!(self.world.run_until(Duration::from_secs(3600), |world| !world.is_asleep(0)));
+            assert!(self.world.run_until(Duration::from_secs(3600), |world| !world.is_waiting(0)));
         }
     }
 

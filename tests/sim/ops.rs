@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use plasma::ring::OUTGOING;
-use plasma::ring::{Attached, Buffer, Completion, Errno, RECV_LEN_MAX, Socket, Token};
+use plasma::ring::{Armed, Attached, Buffer, Completion, Errno, Flight, RECV_LEN_MAX, Socket, Token};
 
 use super::core::{Core, Event};
 use super::kernel::{OpKey, Posted, Seen, SlotState, What};
@@ -273,14 +273,33 @@ impl Core {
         }
     }
 
+    /// Panics when anything is armed on the socket that `armed` leaves out: it would keep the socket open.
+    fn expect_armed(&self, shard: usize, socket: Socket, armed: Armed) {
+        let Armed::Only { poll, flight } = armed else { return };
+        for &index in &self.kernels[shard].slots[socket.0 as usize].ops {
+            let op = &self.kernels[shard].ops[index as usize];
+            let named = match &op.what {
+                What::Poll => op.token == poll,
+                What::Send(sending) => flight == Some(Flight(sending.flight)),
+                // Neither keeps the socket open: one is the network's, the other ends by itself.
+                What::Release { .. } | What::Peer => true,
+                _ => false,
+            };
+            if !named {
+                self.broken(format_args!("close of {socket:?} of shard {shard} leaves {:?} armed", op.what));
+            }
+        }
+    }
+
     /// Ends every op of the socket and frees its slot; a reset frees what its zero-copy sends hold, too.
-    pub(super) fn close(&mut self, shard: usize, socket: Socket, reset: bool, token: Token) {
+    pub(super) fn close(&mut self, shard: usize, socket: Socket, armed: Armed, reset: bool, token: Token) {
         let state = self.kernels[shard].slots.get(socket.0 as usize).map(|slot| slot.state);
         let end = match state {
             Some(SlotState::Fresh) => None,
             Some(SlotState::Open(end)) => Some(end),
             _ => self.broken(format_args!("close of {socket:?} of shard {shard}, which is {state:?}")),
         };
+        self.expect_armed(shard, socket, armed);
         while let Some(&index) = self.kernels[shard].slots[socket.0 as usize].ops.last() {
             let serial = self.kernels[shard].ops[index as usize].serial;
             self.on_cancel(shard, OpKey { index, serial });

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
 use plasma::ring::{
-    Buffer, Completion, Errno, Flight, GATHER_MAX, Gather, Gathered, Listener, Part, Piece, Ring, Socket, Token,
+    Armed, Buffer, Completion, Errno, Flight, GATHER_MAX, Gather, Gathered, Listener, Part, Piece, Ring, Socket, Token,
 };
 use plasma::ring::{OUTGOING, RECV_LEN_MAX};
 use slab::Slab;
@@ -56,7 +56,7 @@ enum Op {
     Send(Socket, Vec<Part>, bool, Token, u32),
     CancelSend(u32),
     Cancel(Token),
-    Close(Socket, bool, Token),
+    Close(Socket, Armed, bool, Token),
     RingBell(usize),
 }
 
@@ -131,7 +131,7 @@ impl SimRing {
                 }
                 Op::CancelSend(flight) => core.cancel_send(self.shard, flight),
                 Op::Cancel(token) => core.cancel(self.shard, token),
-                Op::Close(socket, reset, token) => core.close(self.shard, socket, reset, token),
+                Op::Close(socket, armed, reset, token) => core.close(self.shard, socket, armed, reset, token),
                 Op::RingBell(shard) => core.ring_bell(shard),
             }
         }
@@ -248,8 +248,8 @@ impl Ring for SimRing {
         self.queue.push(Op::Cancel(token));
     }
 
-    fn close(&mut self, socket: Socket, reset: bool, token: Token) {
-        self.queue.push(Op::Close(socket, reset, token));
+    fn close(&mut self, socket: Socket, armed: Armed, reset: bool, token: Token) {
+        self.queue.push(Op::Close(socket, armed, reset, token));
     }
 
     fn ring_bell(&mut self, shard: usize) {

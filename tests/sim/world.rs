@@ -134,7 +134,7 @@ impl World {
     }
 
     /// Whether the shard would be asleep in its wait.
-    pub fn is_asleep(&self, shard: usize) -> bool {
+    pub fn is_waiting(&self, shard: usize) -> bool {
         self.core.borrow().kernels[shard].sleep == Sleep::Asleep
     }
 
@@ -237,7 +237,7 @@ impl World {
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.idle[shard] = (0, self.now());
-                assert!(self.is_asleep(shard), "only a wait may say that a turn would block");
+                assert!(self.is_waiting(shard), "only a wait may say that a turn would block");
             }
             Err(error) => self.core.borrow().broken(format_args!("shard {shard} failed: {error}")),
         }

@@ -24,6 +24,10 @@ const STEPS_MAX: u64 = 10_000_000;
 /// How much later than the heartbeat a comment may be heard in calm weather: a tick, and the way.
 const SLACK: u64 = 110 * MILLIS;
 
+/// Longest that the log may be full without anything being appended: some turns of the slowest shard. Whoever does not
+/// read must never hold it for longer.
+const FULL_MAX: u64 = 2 * SECONDS;
+
 /// A shard, and what became of it.
 struct House {
     shard: Rc<RefCell<Shard<SimRing>>>,
@@ -261,6 +265,8 @@ fn build(world: &mut World, plan: &Plan) -> (Arc<Office>, Vec<House>, Rc<Cell<bo
         shard.open();
         let house = House { shard: Rc::new(RefCell::new(shard)), drained_at: Rc::default() };
         let (shard, drained_at, stop) = (Rc::clone(&house.shard), Rc::clone(&house.drained_at), Rc::clone(&stop));
+        let (event_log, mut moved) = (Arc::clone(&event_log), (event_log.head(), 0));
+        let may_block = plan.source == Source::Redis;
         world.run_shard(number, move || {
             let mut shard = shard.borrow_mut();
             let turn = shard.turn()?;
@@ -268,6 +274,12 @@ fn build(world: &mut World, plan: &Plan) -> (Arc<Office>, Vec<House>, Rc<Cell<bo
             if turn == Turn::Drained && drained_at.get().is_none() {
                 drained_at.set(Some(plasma::ring::Ring::now(shard.ring()).as_nanos()));
             }
+            let (head, now) = (event_log.head(), plasma::ring::Ring::now(shard.ring()).as_nanos());
+            let blocked = !may_block && shard.feed().is_some_and(|feed| feed.is_blocked());
+            if !blocked || head != moved.0 {
+                moved = (head, now);
+            }
+            assert!(now - moved.1 < FULL_MAX, "the log is full, and nobody makes room");
             Ok(!stop.get())
         });
         let shard = Rc::clone(&house.shard);

@@ -44,7 +44,20 @@ impl Stage {
     pub fn over(redis: Redis, settings: &[(&str, &str)]) -> Self {
         let plasma = with_redis(&redis.addr()).set_all(settings).start();
         redis.wait_subscribers(CHANNEL, 1);
-        Self { plasma, redis: Some(redis) }
+        let stage = Self { plasma, redis: Some(redis) };
+        // Redis knows before the server does; a stream that begins in between is told of a loss.
+        stage.wait_health(200, Deadline::patient());
+        stage.wait_publishing();
+        stage
+    }
+
+    /// Waits until the link on which events leave has said its greeting, which ends with a PING.
+    pub fn wait_publishing(&self) {
+        if let Some(redis) = &self.redis {
+            let is_it = |client: &str| client.contains(" sub=0 ") && client.contains(" cmd=ping ");
+            let greeted = || redis.ask(&["CLIENT", "LIST"]).lines().any(is_it).then_some(());
+            until("the publishing link", Deadline::patient(), greeted);
+        }
     }
 
     /// Plays a case on every upstream.

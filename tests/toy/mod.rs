@@ -11,7 +11,7 @@ use bytes::Bytes;
 use plasma::base::id::EventId;
 use plasma::base::region::Region;
 use plasma::base::time::Instant;
-use plasma::ring::{Attached, Completion, Errno, Listener, Part, Piece, Ring, Socket, Token};
+use plasma::ring::{Armed, Attached, Completion, Errno, Listener, Part, Piece, Ring, Socket, Token};
 
 use crate::sim::{Ledger, SimRing};
 
@@ -265,9 +265,9 @@ impl Toy {
 
     fn close(&mut self, number: u32) {
         let client = self.clients.remove(&number).unwrap();
-        self.ring.close(client.socket, false, Token::new(CLOSE, number, 0));
+        self.ring.close(client.socket, Armed::Anything, false, Token::new(CLOSE, number, 0));
         if self.bug == Some(Bug::ClosesTwice) && number == 5 {
-            self.ring.close(client.socket, false, Token::new(CLOSE, number, 0));
+            self.ring.close(client.socket, Armed::Anything, false, Token::new(CLOSE, number, 0));
         }
     }
 }

@@ -36,7 +36,8 @@ use self::setup::Abilities;
 pub use self::setup::{Unfit, check};
 use self::staging::Staging;
 use super::{
-    Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring, Socket, Token,
+    Armed, Attached, Buffer, Completion, Errno, Flight, Gather, Gathered, Listener, OUTGOING, Part, Piece, Ring,
+    Socket, Token,
 };
 use crate::base::region::Region;
 use crate::base::time::Instant;
@@ -202,6 +203,10 @@ impl Uring {
         Err(Errno::NOMEM.into())
     }
 
+    fn push_cancel(&mut self, what: CancelBuilder, flags: Flags) {
+        self.push(&opcode::AsyncCancel2::new(what).build().flags(flags).user_data(IGNORED));
+    }
+
     fn own(&mut self, op: Op) -> u64 {
         OWN | self.ops.insert(op) as u64
     }
@@ -308,27 +313,6 @@ impl Uring {
     fn arm_bell(&mut self) {
         let event = Fd(self.bells.event(self.shard).as_raw_fd());
         self.push(&opcode::PollAdd::new(event, libc::POLLIN as u32).multi(true).build().user_data(BELL));
-    }
-
-    /// A close alone would leave armed requests behind, and they keep the socket open.
-    fn cancel_and_close(&mut self, socket: Socket, armed: CancelBuilder, reset: bool, token: Token) {
-        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
-        // A chain must not be cut by a submission in between.
-        let queue = self.ring.submission();
-        let room = queue.capacity() - queue.len();
-        drop(queue);
-        if room < 3 {
-            self.flush();
-        }
-        let cancel = opcode::AsyncCancel2::new(armed).build();
-        self.push(&cancel.flags(Flags::IO_HARDLINK).user_data(IGNORED));
-        if reset {
-            // Connecting to no address family at all takes a connection apart: a reset, and an empty send queue.
-            let nowhere = (&raw const NOWHERE).cast();
-            let part = opcode::Connect::new(Fixed(socket.0), nowhere, size_of_val(&NOWHERE) as u32).build();
-            self.push(&part.flags(Flags::IO_HARDLINK).user_data(IGNORED));
-        }
-        self.push(&opcode::Close::new(Fixed(socket.0)).build().user_data(user_data));
     }
 
     fn forget_submitted(&mut self) {
@@ -471,22 +455,39 @@ impl Ring for Uring {
     }
 
     fn cancel_send(&mut self, flight: Flight) {
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(OWN | u64::from(flight.0))).build();
-        self.push(&cancel.user_data(IGNORED));
+        self.push_cancel(CancelBuilder::user_data(OWN | u64::from(flight.0)), Flags::empty());
     }
 
     fn cancel(&mut self, token: Token) {
-        let cancel = opcode::AsyncCancel2::new(CancelBuilder::user_data(token.to_bits())).build();
-        self.push(&cancel.user_data(IGNORED));
+        self.push_cancel(CancelBuilder::user_data(token.to_bits()), Flags::empty());
     }
 
-    fn close(&mut self, socket: Socket, reset: bool, token: Token) {
-        let armed = CancelBuilder::fd(Fixed(socket.0)).all();
-        self.cancel_and_close(socket, armed, reset, token);
-    }
-
-    fn close_polled(&mut self, socket: Socket, poll: Token, token: Token) {
-        self.cancel_and_close(socket, CancelBuilder::user_data(poll.to_bits()), false, token);
+    fn close(&mut self, socket: Socket, armed: Armed, reset: bool, token: Token) {
+        let user_data = if socket.0 < OUTGOING { self.own(Op::CloseOut { token, socket }) } else { token.to_bits() };
+        // A chain must not be cut by a submission in between.
+        let queue = self.ring.submission();
+        let room = queue.capacity() - queue.len();
+        drop(queue);
+        if room < 4 {
+            self.flush();
+        }
+        // A close alone would leave armed requests behind, and they keep the socket open.
+        match armed {
+            Armed::Anything => self.push_cancel(CancelBuilder::fd(Fixed(socket.0)).all(), Flags::IO_HARDLINK),
+            Armed::Only { poll, flight } => {
+                self.push_cancel(CancelBuilder::user_data(poll.to_bits()), Flags::IO_HARDLINK);
+                if let Some(flight) = flight {
+                    self.push_cancel(CancelBuilder::user_data(OWN | u64::from(flight.0)), Flags::IO_HARDLINK);
+                }
+            }
+        }
+        if reset {
+            // Connecting to no address family at all takes a connection apart: a reset, and an empty send queue.
+            let nowhere = (&raw const NOWHERE).cast();
+            let part = opcode::Connect::new(Fixed(socket.0), nowhere, size_of_val(&NOWHERE) as u32).build();
+            self.push(&part.flags(Flags::IO_HARDLINK).user_data(IGNORED));
+        }
+        self.push(&opcode::Close::new(Fixed(socket.0)).build().user_data(user_data));
     }
 
     fn ring_bell(&mut self, shard: usize) {

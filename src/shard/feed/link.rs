@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::super::tokens::Kind;
 use crate::base::time::Instant;
-use crate::ring::{Attached, Buffer, Errno, Part, Ring, Socket, Token};
+use crate::ring::{Armed, Attached, Buffer, Errno, Part, Ring, Socket, Token};
 
 /// How long a name may be looked up and a connection be opened, for each of its addresses.
 const CONNECT_FOR: Duration = Duration::from_secs(5);
@@ -189,7 +189,7 @@ impl Link {
     /// Ends the connection, if there is one, and rests until `until`.
     pub fn rest(&mut self, ring: &mut impl Ring, until: Instant) {
         if let State::Open(socket) | State::Connecting { socket, .. } = self.state {
-            ring.close(socket, false, self.token(Kind::LinkClose));
+            ring.close(socket, Armed::Anything, false, self.token(Kind::LinkClose));
         }
         // What still comes of this attempt concerns nobody.
         self.attempt = (self.attempt + 1) & Token::GENERATION_MAX;
@@ -221,7 +221,7 @@ impl Link {
     fn try_next(&mut self, ring: &mut impl Ring, socket: Socket, now: Instant, why: String) -> Event {
         let State::Connecting { others, .. } = &mut self.state else { return Event::Nothing };
         let others = std::mem::take(others);
-        ring.close(socket, false, self.token(Kind::LinkClose));
+        ring.close(socket, Armed::Anything, false, self.token(Kind::LinkClose));
         self.attempt = (self.attempt + 1) & Token::GENERATION_MAX;
         self.state = State::Resolving { until: now };
         self.connect(ring, now, others, why)

@@ -119,7 +119,7 @@ impl Feed {
     }
 
     /// Whether letters are left where they are until time passes or Redis answers.
-    pub(super) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         self.blocked
     }
 
