@@ -57,17 +57,21 @@ impl Index {
         0
     }
 
-    /// Makes `link` the newest of its topic; returns the one before it plus 1, or 0. Writer only.
-    pub(super) fn replace(&self, hash: u64, link: u64, is_it: impl Fn(u64) -> bool) -> u64 {
+    /// The place of the topic with `hash` that `is_it` recognises, or where it would go, and its newest link plus 1, or
+    /// 0. Writer only.
+    pub(super) fn place_of(&self, hash: u64, is_it: impl Fn(u64) -> bool) -> (u64, u64) {
         for at in self.home(hash).. {
-            let place = self.place(at);
-            let entry = place.load(Ordering::Relaxed);
+            let entry = self.place(at).load(Ordering::Relaxed);
             if entry == 0 || is_it(entry - 1) {
-                place.store(link + 1, Ordering::Release);
-                return entry;
+                return (at, entry);
             }
         }
         unreachable!("half of the places are free")
+    }
+
+    /// Makes `link`, which is written, the newest of the topic at `place`. Writer only.
+    pub(super) fn put(&self, place: u64, link: u64) {
+        self.place(place).store(link + 1, Ordering::Release);
     }
 
     /// Forgets `link` if it is still the newest of its topic. Writer only; `hash_of` tells where an entry belongs.

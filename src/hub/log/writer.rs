@@ -121,11 +121,10 @@ impl Writer {
     fn chain(&self, link: u64, name: &[u8]) {
         let hash = self.log.hash(name);
         let index = &self.log.index;
-        let same = |other: u64| self.same_topic(other, hash, name);
-        // The link is written before the index names it, with the predecessor that the index names now.
-        let before = index.find(hash, same);
+        let (place, before) = index.place_of(hash, |other| self.same_topic(other, hash, name));
+        // The link is written before the index names it.
         self.write_link(link, before, hash, name.len());
-        index.replace(hash, link, same);
+        index.put(place, link);
         self.point_forth(before, link);
     }
 
