@@ -29,6 +29,8 @@ fn listener() -> TcpListener {
 fn client(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     stream.set_nodelay(true).unwrap();
+    // A buffer that does not grow while we look on: what is not read stays with the sender.
+    rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 64 * 1024).unwrap();
     stream
 }
 
