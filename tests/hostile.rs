@@ -174,7 +174,7 @@ fn resets_in_the_middle_of_everything_leave_nothing_behind() {
 #[test]
 fn bodies_that_never_end_are_bounded_together() {
     const GREEDY: usize = 300;
-    let stage = stage_with(&[("PLASMA_SHARDS", "1")]);
+    let stage = stage_with(&[("PLASMA_SHARDS", "1"), ("PLASMA_REQUEST_TIMEOUT", "5m")]);
     let address = stage.plasma.http();
     let before = warm(&stage);
     let witness = Witness::of(&stage);

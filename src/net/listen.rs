@@ -21,6 +21,7 @@ const KEEPALIVE_COUNT: u32 = 4;
 /// Opens `count` listeners on `port` (0: one that is free), on every address of IPv6 and IPv4. A peer that acknowledges
 /// nothing for `unacknowledged_for` is dropped by the kernel. Returns them with the port.
 pub fn open(port: u16, count: usize, unacknowledged_for: Duration) -> io::Result<(Vec<OwnedFd>, u16)> {
+    refuse_company(port)?;
     let first = open_one(port, unacknowledged_for)?;
     let address = SocketAddr::try_from(getsockname(&first)?)
         .map_err(|_| io::Error::new(io::ErrorKind::AddrNotAvailable, "the listener has no port"))?;
@@ -31,29 +32,43 @@ pub fn open(port: u16, count: usize, unacknowledged_for: Duration) -> io::Result
     Ok((listeners, address.port()))
 }
 
+/// Fails when another process listens on `port`: it would share the connections with us, since both allow that.
+fn refuse_company(port: u16) -> io::Result<()> {
+    let (alone, address) = socket(port)?;
+    sockopt::set_socket_reuseaddr(&alone, true)?;
+    bind(&alone, &address)?;
+    listen(&alone, 1)?;
+    Ok(())
+}
+
 /// Refuses whoever comes from now on, though others still hold the listener. An accept that waits on it fails.
 pub fn shut(listener: impl AsFd) {
     // Fails for what listens no more, and that is what was wanted.
     let _ = rustix::net::shutdown(listener, Shutdown::Read);
 }
 
-/// One dual-stack listener, or one for IPv4 where there is no IPv6.
+/// One listener that shares its port with others of this process.
 fn open_one(port: u16, unacknowledged_for: Duration) -> io::Result<OwnedFd> {
-    let dual = socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    let (listener, address): (OwnedFd, SocketAddr) = match dual {
-        Ok(listener) => {
-            sockopt::set_ipv6_v6only(&listener, false)?;
-            (listener, (Ipv6Addr::UNSPECIFIED, port).into())
-        }
-        Err(_) => {
-            let listener = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-            (listener, (Ipv4Addr::UNSPECIFIED, port).into())
-        }
-    };
+    let (listener, address) = socket(port)?;
     prepare(listener.as_fd(), unacknowledged_for)?;
     bind(&listener, &address)?;
     listen(&listener, BACKLOG)?;
     Ok(listener)
+}
+
+/// A socket for both families, or one for IPv4 where there is no IPv6, and the address to bind it to.
+fn socket(port: u16) -> io::Result<(OwnedFd, SocketAddr)> {
+    let dual = socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    match dual {
+        Ok(socket) => {
+            sockopt::set_ipv6_v6only(&socket, false)?;
+            Ok((socket, (Ipv6Addr::UNSPECIFIED, port).into()))
+        }
+        Err(_) => {
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+            Ok((socket, (Ipv4Addr::UNSPECIFIED, port).into()))
+        }
+    }
 }
 
 fn prepare(listener: impl AsFd, unacknowledged_for: Duration) -> io::Result<()> {
@@ -94,6 +109,13 @@ mod tests {
         listeners.iter().for_each(shut);
         let error = TcpStream::connect(("127.0.0.1", port)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_port_is_not_shared_with_another_server_of_the_same_kind() {
+        let (_held, port) = open(0, 1, Duration::from_secs(1)).unwrap();
+        let error = open(port, 1, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]

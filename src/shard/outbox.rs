@@ -218,6 +218,10 @@ impl<R: Ring> Shard<R> {
             Err(Errno::CANCELED | Errno::INTR | Errno::AGAIN) => 0,
             Err(error) => return self.end(socket, super::ending_of(error)),
         };
+        if sent < sending.len {
+            // Who reads slowly would keep the log's memory for as long as it likes.
+            self.clients.at(socket).set_copies();
+        }
         self.take_off(key, socket, &sending, sent);
         if sent > 0 {
             self.clients.at(socket).quiet_since = self.tick;
