@@ -5,6 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::OnceLock;
+
+use super::dice::Dice;
 
 /// One attempt to publish an event.
 #[derive(Debug)]
@@ -79,6 +82,18 @@ struct Stream {
     ending: Option<Ending>,
     /// Notices since the last event of the stream that this one resumes.
     inherited: Vec<Notice>,
+}
+
+/// Longest padding of an event, and how many places in the letters it may begin at.
+const LETTERS_LEN: usize = 64 * 1024;
+
+/// Letters to pad events with, where no two stretches are alike.
+fn letters() -> &'static str {
+    static LETTERS: OnceLock<String> = OnceLock::new();
+    LETTERS.get_or_init(|| {
+        let mut dice = Dice::new(0);
+        (0..2 * LETTERS_LEN).map(|_| char::from(dice.pick(b"abcdefghijklmnopqrstuvwxyz0123456789"))).collect()
+    })
 }
 
 /// By what events are put in order.
@@ -162,12 +177,8 @@ impl Ledger {
             return out.push_str(text);
         }
         write!(out, "{{\"meta\":{{\"type\":\"{}\"}},\"data\":{{\"n\":{serial},\"pad\":\"", tried.topic).expect("text");
-        let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
-        let mut state = self.seed ^ u64::from(serial).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        out.extend((0..tried.padding).map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            char::from(letters[(state >> 33) as usize % letters.len()])
-        }));
+        let start = Dice::new(self.seed ^ u64::from(serial) << 32).below(LETTERS_LEN as u64) as usize;
+        out.push_str(&letters()[start..start + tried.padding]);
         out.push_str("\"}}");
     }
 
