@@ -7,7 +7,7 @@ use super::{Policy, Route};
 use crate::base::id::EventId;
 use crate::base::limits::{TOPIC_LEN_MAX, TOPICS_MAX};
 use crate::wire::http1::{Answer, Head, Method, write_stream_head};
-use crate::wire::{json, sse, target};
+use crate::wire::{grpc, json, sse, target};
 
 /// What a quiet stream says, and what an event of the type `heartbeat` becomes. The blank is the original's.
 pub const HEARTBEAT: &[u8] = b":heartbeat \n\n";
@@ -115,6 +115,19 @@ pub fn frame(kind: &str, data: Option<&str>, id: EventId, out: &mut Vec<u8>) {
     redis_json(kind, data, out);
     out.push(b'\n');
     sse::end(out);
+}
+
+/// Appends the message of an event for a gRPC stream: its data as it was published, and `heartbeat` is a type like any
+/// other there.
+pub fn message(kind: &str, data: Option<&str>, out: &mut Vec<u8>) {
+    grpc::payload(kind, data, out);
+}
+
+/// Appends the gap notice for a gRPC stream whose client asked for ids; see [`sse::gap`].
+pub fn gap_message(lost_from: Option<EventId>, lost_to: Option<EventId>, reason: sse::Reason, out: &mut Vec<u8>) {
+    let mut data = Vec::with_capacity(96);
+    sse::gap_json(lost_from, lost_to, reason, &mut data);
+    grpc::payload("plasma.gap", str::from_utf8(&data).ok(), out);
 }
 
 /// Bytes that the frame of an event of `event_max` published bytes may take: each may become an escape of six, and the

@@ -102,7 +102,7 @@ fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> 
             reader: Reader::new(Arc::clone(&event_log), desk.shard()),
             writer: writers.next(),
             listener,
-            regions: vec![Arc::clone(event_log.region()), Arc::clone(&constants)],
+            regions: shard::regions(&event_log, &constants),
             bells: Arc::clone(&bells),
             cpu: cpus.get(desk.shard() % cpus.len().max(1)).copied(),
             log: log.clone(),

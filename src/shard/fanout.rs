@@ -16,7 +16,7 @@ use super::clients::Stage;
 use super::outbox::{Outbox, Then, cut};
 use super::tokens::Kind;
 use crate::hub::topics::Memberships;
-use crate::hub::{Kind as Whom, Reader, Seq, TopicId};
+use crate::hub::{Format, Kind as Whom, Reader, Seq, TopicId};
 use crate::ring::{Errno, GATHER_MAX, Gather, Part, Piece, Ring, Socket, Token};
 
 /// One topic of the batch.
@@ -208,8 +208,8 @@ impl<R: Ring> Shard<R> {
 
     /// Sends the only record of the batch to every stream; whether the batch is done.
     fn fan_out_everyone(&mut self, mut place: u32, left: &mut u32) -> bool {
-        let span = self.reader.span(self.reader.record(self.fanout.range.start));
-        let gather = self.ring.gather(&[super::piece_of(span)]);
+        let span = self.reader.span(self.reader.record(self.fanout.range.start), Format::Sse);
+        let gather = self.ring.gather(&[super::piece_of(span, Format::Sse)]);
         while *left > 0 && place < self.clients.places() {
             if self.clients.stage(place) == Stage::Live {
                 *left -= 1;
@@ -284,7 +284,7 @@ impl<R: Ring> Shard<R> {
         let reader = &self.reader;
         self.missed.visit(reader, &mut self.topics, memberships, range.start, |seq| {
             events += 1;
-            bytes += i64::from(reader.record(seq).frame_len());
+            bytes += i64::from(reader.record(seq).frame_len(Format::Sse));
             true
         });
         let cut = self.cut_records(memberships, range.start, range.end, sent);
@@ -306,12 +306,12 @@ impl<R: Ring> Shard<R> {
         }
         let reader = &self.reader;
         let end = self.missed.visit(reader, &mut self.topics, memberships, from, |seq| {
-            let span = reader.span(reader.record(seq));
+            let span = reader.span(reader.record(seq), Format::Sse);
             if seq >= until || left == 0 {
                 return false;
             }
             if left < span.len as usize {
-                found.rest = Some((seq, cut(super::piece_of(span), left)));
+                found.rest = Some((seq, cut(super::piece_of(span, Format::Sse), left)));
                 left = 0;
                 return true;
             }
@@ -351,7 +351,8 @@ impl<R: Ring> Shard<R> {
 fn put_together(reader: &Reader, start: Seq, records: &[u32], pieces: &mut Vec<Piece>) {
     pieces.clear();
     for &offset in records {
-        let piece = super::piece_of(reader.span(reader.record(Seq(start.0 + u64::from(offset)))));
+        let record = reader.record(Seq(start.0 + u64::from(offset)));
+        let piece = super::piece_of(reader.span(record, Format::Sse), Format::Sse);
         match pieces.last_mut() {
             Some(last) if last.at + u64::from(last.len) == piece.at => last.len += piece.len,
             _ => pieces.push(piece),

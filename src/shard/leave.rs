@@ -76,7 +76,7 @@ impl<R: Ring> Shard<R> {
                 return self.end_lapped(socket);
             }
             let outbox = &mut self.outboxes[key as usize];
-            outbox.rest = Some(Part::Own(self.reader.copy(piece.at, piece.len)));
+            outbox.rest = Some(Part::Own(self.reader.copy(super::format_of(piece), piece.at, piece.len)));
             outbox.rest_of = None;
         }
         if !is_stream || at >= tail {

@@ -46,18 +46,26 @@ pub use self::settings::{Idle, Settings, SlowConsumer, Upstream};
 use self::sweep::Sweep;
 use self::tokens::Kind;
 use crate::base::log::Log;
+use crate::base::region::Region;
 use crate::base::time::Instant;
 use crate::base::wheel::{TICK, Wheel, tick_of};
 use crate::dialect::plasma;
-use crate::hub::{Missed, Reader, Span, Topics, Writer};
+use crate::hub::{self, Format, Missed, Reader, Span, Topics, Writer};
 use crate::ring::{Attached, Completion, Errno, Listener, Piece, Ring};
 
-/// The ring's regions, in this order.
+/// The ring's regions, in this order: the log's frames for event streams.
 pub const FRAMES: u8 = 0;
+/// The log's frames for gRPC streams.
+pub const MESSAGES: u8 = 1;
 /// Bytes that never change: [`constants`].
-pub const CONSTANTS: u8 = 1;
+pub const CONSTANTS: u8 = 2;
 
-/// What the second region holds.
+/// The regions of a shard's ring; `constants` holds [`constants`].
+pub fn regions(log: &hub::Log, constants: &Arc<Region>) -> Vec<Arc<Region>> {
+    vec![Arc::clone(log.region(Format::Sse)), Arc::clone(log.region(Format::Grpc)), Arc::clone(constants)]
+}
+
+/// What the last region holds.
 pub fn constants() -> &'static [u8] {
     plasma::HEARTBEAT
 }
@@ -65,8 +73,18 @@ pub fn constants() -> &'static [u8] {
 /// The comment for quiet streams.
 const COMMENT: Piece = Piece { region: CONSTANTS, at: 0, len: plasma::HEARTBEAT.len() as u32 };
 
-fn piece_of(span: Span) -> Piece {
-    Piece { region: FRAMES, at: span.at, len: span.len }
+fn piece_of(span: Span, format: Format) -> Piece {
+    let region = match format {
+        Format::Sse => FRAMES,
+        Format::Grpc => MESSAGES,
+    };
+    Piece { region, at: span.at, len: span.len }
+}
+
+/// The format of a piece of the log.
+fn format_of(piece: Piece) -> Format {
+    debug_assert_ne!(piece.region, CONSTANTS);
+    if piece.region == FRAMES { Format::Sse } else { Format::Grpc }
 }
 
 /// Sends in one slice of a fan-out, a sweep or the farewells: some 2 ms of a core, the longest that an accept or a

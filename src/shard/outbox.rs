@@ -14,7 +14,7 @@ use super::requests::AfterAnswer;
 use super::tokens::Kind;
 use crate::base::id::EventId;
 use crate::base::wheel::Alarm;
-use crate::hub::{Missed, Seq};
+use crate::hub::{Format, Missed, Seq};
 use crate::ring::{Errno, Flight, GATHER_MAX, Part, Piece, Ring, Socket, Token};
 use crate::wire::sse;
 
@@ -181,9 +181,9 @@ impl<R: Ring> Shard<R> {
             let memberships = self.clients.at(socket).memberships;
             let (reader, start) = (&self.reader, until);
             until = self.missed.visit(reader, &mut self.topics, memberships, start, |seq| {
-                let span = reader.span(reader.record(seq));
+                let span = reader.span(reader.record(seq), Format::Sse);
                 let fits = len + span.len as usize <= WRITE_LEN_MAX || len == 0;
-                let added = fits && add_span(&mut parts, span);
+                let added = fits && add_piece(&mut parts, super::piece_of(span, Format::Sse));
                 len += if added { span.len as usize } else { 0 };
                 added
             });
@@ -352,17 +352,17 @@ impl<R: Ring> Shard<R> {
 }
 
 /// Adds a frame to the parts, to the last one if it follows it in memory; `false` when the list is full.
-fn add_span(parts: &mut Vec<Part>, span: crate::hub::Span) -> bool {
+fn add_piece(parts: &mut Vec<Part>, piece: Piece) -> bool {
     if let Some(Part::Shared(last)) = parts.last_mut()
-        && last.region == super::FRAMES
-        && last.at + u64::from(last.len) == span.at
+        && last.region == piece.region
+        && last.at + u64::from(last.len) == piece.at
     {
-        last.len += span.len;
+        last.len += piece.len;
         return true;
     }
     let fits = parts.len() < GATHER_MAX;
     if fits {
-        parts.push(Part::Shared(super::piece_of(span)));
+        parts.push(Part::Shared(piece));
     }
     fits
 }

@@ -57,7 +57,7 @@ impl Plasma {
         let options = uring::Options {
             slots: settings.slots,
             listeners,
-            regions: vec![Arc::clone(log.region()), Arc::new(Region::holding(shard::constants())?)],
+            regions: shard::regions(&log, &Arc::new(Region::holding(shard::constants())?)),
             shard: 0,
             bells: Arc::new(Bells::new(1)?),
         };

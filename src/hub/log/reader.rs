@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Link, Log, Record, Seq, Span};
+use super::{Format, Link, Log, Record, Seq, Span};
 use crate::base::id::EventId;
 
 /// Where an id that a client named lies in the log.
@@ -100,14 +100,24 @@ impl Reader {
     }
 
     /// Where its frame lies.
-    pub fn span(&self, record: &Record) -> Span {
-        self.log.frames.span(record.frame_at, record.frame_len)
+    pub fn span(&self, record: &Record, format: Format) -> Span {
+        self.log.frames(format).span(record.frame_at[format as usize], record.frame_len(format))
     }
 
-    /// A copy of `len` bytes at `at` of the region of frames, part of a frame that may still be read.
-    pub fn copy(&self, at: u64, len: u32) -> bytes::Bytes {
+    /// The frame of record `seq`, for whoever sends it changed.
+    ///
+    /// # Panics
+    /// As [`Reader::record`].
+    pub fn frame(&self, seq: Seq, format: Format) -> &[u8] {
+        let record = self.record(seq);
+        // SAFETY: the record may be read, and the floor that protects it is not raised while `self` is borrowed.
+        unsafe { self.log.frames(format).read(record.frame_at[format as usize], record.frame_len(format) as usize) }
+    }
+
+    /// A copy of `len` bytes at `at` of the region of a format, part of a frame that may still be read.
+    pub fn copy(&self, format: Format, at: u64, len: u32) -> bytes::Bytes {
         // SAFETY: part of a frame at or above our floor.
-        bytes::Bytes::copy_from_slice(unsafe { self.log.region().bytes(at as usize, len as usize) })
+        bytes::Bytes::copy_from_slice(unsafe { self.log.region(format).bytes(at as usize, len as usize) })
     }
 
     /// The topics it belongs to: hash and name, outermost first.

@@ -154,8 +154,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_HISTORY_BYTES")],
         Kind::Bytes,
         Text("64MiB"),
-        "Bytes of the event log, from which clients that were away or are late catch up. At least 8 times the \
-         largest event.",
+        "Bytes of the event log in each wire format, of which there are two (SSE and gRPC): clients that were away or \
+         are late catch up from it. At least 8 times the largest event.",
         |c, v| put(&mut c.history_bytes, value::bytes(v, MIB..=64 * GIB)),
     ),
     row(

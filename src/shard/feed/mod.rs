@@ -1,8 +1,8 @@
 //! Where events come from: what is published here, what is made up, what Redis says. On the first shard only.
 //!
-//! Everything ends in the log, framed once and in the order of its ids. A turn takes in all there is before the readers
-//! are shown any of it, so bursts become batches by themselves. When the log has no room for a moment, intake pauses
-//! and nothing is lost: what was received waits here, what was not waits in its socket.
+//! Everything ends in the log, framed once per wire and in the order of its ids. A turn takes in all there is before
+//! the readers are shown any of it, so bursts become batches by themselves. When the log has no room for a moment,
+//! intake pauses and nothing is lost: what was received waits here, what was not waits in its socket.
 
 mod link;
 pub mod redis;
@@ -18,8 +18,8 @@ use super::{Settings, Shard, Upstream};
 use crate::base::id::EventId;
 use crate::base::time::Instant;
 use crate::dialect::plasma;
-use crate::hub::Writer;
 use crate::hub::log::Full;
+use crate::hub::{Frames, Writer};
 use crate::ring::{Attached, Errno, Ring, Token};
 use crate::wire::sse;
 
@@ -49,6 +49,7 @@ enum Source {
 pub(super) struct Intake {
     writer: Writer,
     frame: Vec<u8>,
+    message: Vec<u8>,
     unix_millis: u64,
     /// Something was appended that the readers have not been shown.
     grown: bool,
@@ -57,12 +58,14 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Numbers an event, frames it, appends it.
+    /// Numbers an event, frames it for every wire, appends it.
     fn append(&mut self, kind: &str, data: Option<&str>) -> Result<EventId, Full> {
         let id = self.writer.next_id(self.unix_millis);
         self.frame.clear();
+        self.message.clear();
         plasma::frame(kind, data, id, &mut self.frame);
-        self.writer.append(id, kind.as_bytes(), &self.frame)?;
+        plasma::message(kind, data, &mut self.message);
+        self.writer.append(id, kind.as_bytes(), Frames { sse: &self.frame, grpc: &self.message })?;
         self.grown = true;
         Ok(id)
     }
@@ -72,8 +75,10 @@ impl Intake {
         let last = self.writer.last_id();
         let from = (self.writer.count() > 0).then_some(last);
         self.frame.clear();
+        self.message.clear();
         sse::gap(from, None, sse::Reason::Upstream, &mut self.frame);
-        self.writer.append_notice(&self.frame)?;
+        plasma::gap_message(from, None, sse::Reason::Upstream, &mut self.message);
+        self.writer.append_notice(Frames { sse: &self.frame, grpc: &self.message })?;
         self.grown = true;
         Ok(())
     }
@@ -86,7 +91,8 @@ impl Feed {
             Upstream::Mock(every) => Source::Mock { every: *every, next_at: now + *every },
             Upstream::Redis(redis) => Source::Redis(Box::new(RedisFeed::new(redis, settings.policy.event_max))),
         };
-        let intake = Intake { writer, frame: Vec::new(), unix_millis: 0, grown: false, full_since: None };
+        let (frame, message) = (Vec::new(), Vec::new());
+        let intake = Intake { writer, frame, message, unix_millis: 0, grown: false, full_since: None };
         Self { intake, source, queue: VecDeque::new(), ids: Vec::new(), blocked: false, given_up: false }
     }
 
