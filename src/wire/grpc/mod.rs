@@ -4,8 +4,12 @@
 //! network order. Nothing here knows HTTP/2's frames: messages begin and end wherever those do.
 
 mod payload;
+pub mod proto;
+pub mod reflection;
+mod status;
 
-pub use payload::{id_field_len, payload, with_id};
+pub use self::payload::{id_field_len, payload, with_id};
+pub use self::status::{Code, Status};
 
 /// Bytes before each message.
 pub const PREFIX_LEN: usize = 5;

@@ -10,11 +10,11 @@ use super::{PREFIX_LEN, prefix};
 use crate::base::id::EventId;
 
 /// Keys of the fields: the number, then 2 for bytes whose length precedes them.
-const EVENT_TYPE: u8 = 1 << 3 | 2;
-const DATA: u8 = 2 << 3 | 2;
-const ID: u8 = 3 << 3 | 2;
+const EVENT_TYPE: u8 = (1 << 3) | 2;
+const DATA: u8 = (2 << 3) | 2;
+const ID: u8 = (3 << 3) | 2;
 /// The only field of `EventType`.
-const TYPE: u8 = 1 << 3 | 2;
+const TYPE: u8 = (1 << 3) | 2;
 
 /// Appends the message of an event. `eventType` is always there, even when the type is empty: old clients stop reading
 /// where it is missing. Without data there is no field of it, which reads as the empty string.
