@@ -26,8 +26,8 @@ pub struct Payload {
     /// streams that were opened with the metadata "plasma-ids: 1".
     ///
     /// Such a stream goes on when events were lost to it: then it gets a payload of type "plasma.gap", without an id,
-    /// whose data is {"lost_from":ID|null,"lost_to":ID|null,"reason":R}. R is one of "lapped", "expired", "upstream" and
-    /// "unknown"; both ids are strings and exclusive. Any other stream ends instead.
+    /// whose data is {"lost_from":ID|null,"lost_to":ID|null,"reason":R}. R is one of "lapped", "expired", "upstream"
+    /// and "unknown"; both ids are strings and exclusive. Any other stream ends instead.
     #[prost(string, tag = "3")]
     pub id: ::prost::alloc::string::String,
 }
