@@ -67,3 +67,6 @@ pub const MAIL_MAX: usize = 256;
 /// Most bytes of an event cut by a slow client that are copied when the log takes the rest of it back. A client that is
 /// further behind in one event is ended instead: memory per slow client stays small.
 pub const CUT_LEN_MAX: usize = 4 * 1024;
+
+/// Longest name in a reflection request in bytes: full names of ours have some 60, and what is asked for is sent back.
+pub const REFLECTION_NAME_LEN_MAX: usize = 1024;

@@ -130,6 +130,11 @@ pub fn gap_message(lost_from: Option<EventId>, lost_to: Option<EventId>, reason:
     grpc::payload("plasma.gap", str::from_utf8(&data).ok(), out);
 }
 
+/// How a stream ends whose client sent what cannot be taken in: in the original's words, which its clients' logs know.
+pub fn receive_failed(status: &grpc::Status) -> grpc::Status {
+    grpc::Status::new(grpc::Code::Unknown, format!("Recv error: {status}"))
+}
+
 /// Bytes that the frame of an event of `event_max` published bytes may take: each may become an escape of six, and the
 /// id and the keys around take fewer than 128.
 pub const fn frame_len_max(event_max: usize) -> usize {
@@ -151,9 +156,11 @@ pub fn redis_json(kind: &str, data: Option<&str>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::*;
     use crate::wire::envelope;
+    use crate::wire::grpc::proto::plasma::Payload;
     use crate::wire::sse::reader::read;
 
     /// The frame of what a publisher sent.
@@ -193,6 +200,49 @@ mod tests {
             framed("{\n\"meta\":{\"type\":\"a\"},\r\n\t\"data\": [\n1\r\n]\n}"),
             data_line(r#"{"meta":{"type":"a"},"data":[1]}"#)
         );
+    }
+
+    /// The message of what a publisher sent.
+    fn payload(published: impl AsRef<[u8]>) -> Payload {
+        let envelope = envelope::parse(published.as_ref()).unwrap();
+        let mut out = Vec::new();
+        message(&envelope.kind, envelope.data.as_deref(), &mut out);
+        Payload::decode(&out[grpc::PREFIX_LEN..]).unwrap()
+    }
+
+    #[test]
+    fn cases_14_to_17_on_grpc_data_is_the_text_that_was_published() {
+        assert_eq!(payload(r#"{"meta":{"type":"a"}}"#).data, "");
+        assert_eq!(payload(r#"{"meta":{"type":"a"},"data":null}"#).data, "null");
+        assert_eq!(payload(r#"{"meta":{"type":"a"},"data":"str"}"#).data, "\"str\"");
+        let pretty = "[\n1 ,\t\"<b>&\"\r\n]";
+        assert_eq!(payload(format!("{{\"meta\":{{\"type\":\"a\"}},\"data\":{pretty}}}")).data, pretty);
+    }
+
+    #[test]
+    fn case_56_on_grpc_the_empty_type_is_there_and_heartbeat_is_like_any_other() {
+        let event = payload(r#"{"meta":{"type":"heartbeat"},"data":5}"#);
+        assert_eq!((event.event_type.unwrap().r#type.as_str(), event.data.as_str()), ("heartbeat", "5"));
+        assert_eq!(payload("null").event_type.unwrap().r#type, "");
+    }
+
+    #[test]
+    fn on_grpc_a_gap_notice_is_an_event_of_its_own_type() {
+        let mut out = Vec::new();
+        gap_message(Some(EventId::from_raw(7)), None, sse::Reason::Upstream, &mut out);
+        let notice = Payload::decode(&out[grpc::PREFIX_LEN..]).unwrap();
+        assert_eq!(notice.event_type.unwrap().r#type, "plasma.gap");
+        assert_eq!(notice.data, r#"{"lost_from":"7","lost_to":null,"reason":"upstream"}"#);
+        assert_eq!(notice.id, "");
+    }
+
+    #[test]
+    fn case_54_a_stream_that_cannot_be_read_ends_in_the_words_of_the_original() {
+        let error = Payload::decode(&b"\xff"[..]).unwrap_err();
+        let status = receive_failed(&grpc::Status::malformed(&error));
+        assert_eq!(status.code, grpc::Code::Unknown);
+        let beginning = "Recv error: rpc error: code = Internal desc = grpc: failed to unmarshal the received message";
+        assert!(status.message.starts_with(beginning), "{}", status.message);
     }
 
     #[test]

@@ -263,3 +263,32 @@ fn mock_event(intake: &mut Intake, random: u64) -> Result<EventId, Full> {
         _ => intake.append("other", None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hub::{Format, Log, Reader, Seq};
+
+    #[test]
+    fn what_comes_in_is_in_the_log_in_every_format() {
+        let (log, writer) = Log::new(64 * 1024, 1, 1_790_000_000_000, 7).unwrap();
+        let mut reader = Reader::new(Arc::clone(&log), 0);
+        let (frame, message) = (Vec::new(), Vec::new());
+        let mut intake = Intake { writer, frame, message, unix_millis: 0, grown: false, full_since: None };
+        let id = intake.append("a", Some("[1, 2]")).unwrap();
+        intake.append_loss().unwrap();
+        intake.writer.publish();
+        reader.take(9);
+        let frames = |format| [0, 1].map(|seq| str::from_utf8(reader.frame(Seq(seq), format)).unwrap());
+        let notice = format!("{{\"lost_from\":\"{id}\",\"lost_to\":null,\"reason\":\"upstream\"}}");
+        let event = format!("id: {id}\ndata: {{\"meta\":{{\"type\":\"a\"}},\"data\":[1,2]}}\n\n");
+        let gap = format!("event: plasma.gap\ndata: {notice}\n\n");
+        assert_eq!(frames(Format::Sse), [event, gap]);
+        let gap_len = 2 + 12 + 2 + notice.len();
+        let [len, data_len] = [gap_len, notice.len()].map(|len| char::from(len as u8));
+        let gap = format!("\0\0\0\0{len}\x0a\x0c\x0a\x0aplasma.gap\x12{data_len}{notice}");
+        assert_eq!(frames(Format::Grpc), ["\0\0\0\0\x0d\x0a\x03\x0a\x01a\x12\x06[1, 2]".to_owned(), gap]);
+    }
+}

@@ -10,11 +10,11 @@ use super::{PREFIX_LEN, prefix};
 use crate::base::id::EventId;
 
 /// Keys of the fields: the number, then 2 for bytes whose length precedes them.
-const EVENT_TYPE: u8 = 1 << 3 | 2;
-const DATA: u8 = 2 << 3 | 2;
-const ID: u8 = 3 << 3 | 2;
+const EVENT_TYPE: u8 = (1 << 3) | 2;
+const DATA: u8 = (2 << 3) | 2;
+const ID: u8 = (3 << 3) | 2;
 /// The only field of `EventType`.
-const TYPE: u8 = 1 << 3 | 2;
+const TYPE: u8 = (1 << 3) | 2;
 
 /// Appends the message of an event. `eventType` is always there, even when the type is empty: old clients stop reading
 /// where it is missing. Without data there is no field of it, which reads as the empty string.
@@ -67,4 +67,87 @@ fn write_string(key: u8, text: &str, out: &mut Vec<u8>) {
 
 fn write_len(len: usize, out: &mut Vec<u8>) {
     encode_length_delimiter(len, out).expect("a vector grows as it is written");
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::Message;
+
+    use super::super::proto::plasma::{EventType, Payload};
+    use super::*;
+
+    /// The message of a client from before there were ids.
+    #[derive(Clone, PartialEq, Message)]
+    struct OldPayload {
+        #[prost(message, optional, tag = "1")]
+        event_type: Option<EventType>,
+        #[prost(string, tag = "2")]
+        data: String,
+    }
+
+    fn framed(kind: &str, data: Option<&str>) -> Vec<u8> {
+        let mut out = Vec::new();
+        payload(kind, data, &mut out);
+        out
+    }
+
+    fn with(message: &[u8], id: EventId) -> Vec<u8> {
+        let mut out = Vec::new();
+        with_id(message, id, &mut out);
+        out
+    }
+
+    #[test]
+    fn the_type_is_always_there_and_absent_data_is_not() {
+        assert_eq!(framed("", None), b"\0\0\0\0\x02\x0a\x00");
+        assert_eq!(framed("", Some("")), b"\0\0\0\0\x02\x0a\x00");
+        assert_eq!(framed("a", None), b"\0\0\0\0\x05\x0a\x03\x0a\x01a");
+        assert_eq!(framed("a", Some("null")), b"\0\0\0\0\x0b\x0a\x03\x0a\x01a\x12\x04null");
+    }
+
+    #[test]
+    fn case_17_data_is_as_it_was_published() {
+        let data = "{\"x\": \"<b>\" ,\r\n \"y\":1}";
+        let payload = Payload::decode(&framed("a", Some(data))[PREFIX_LEN..]).unwrap();
+        assert_eq!(payload.data, data);
+    }
+
+    #[test]
+    fn an_id_is_appended_and_nothing_else_changes() {
+        let plain = framed("a", Some("1"));
+        assert_eq!(with(&plain, EventId::from_raw(42)), b"\0\0\0\0\x0c\x0a\x03\x0a\x01a\x12\x011\x1a\x0242");
+        for raw in [0, 9, 10, 99, 100, u64::MAX] {
+            let id = EventId::from_raw(raw);
+            assert_eq!(with(&plain, id).len(), plain.len() + id_field_len(id));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_prost_reads_and_writes(
+            kind in "(\\PC|:){0,200}",
+            data in proptest::option::of("(\\PC|\n){0,300}"),
+            raw in 1u64..,
+        ) {
+            let id = EventId::from_raw(raw);
+            let plain = framed(&kind, data.as_deref());
+            let event_type = Some(EventType { r#type: kind });
+            let data = data.unwrap_or_default();
+            let mut want = Payload { event_type, data, id: String::new() };
+            prop_assert_eq!(&Payload::decode(&plain[PREFIX_LEN..]).unwrap(), &want);
+            let mut out = Vec::new();
+            super::super::message(&want, &mut out);
+            // prost writes the fields in the same order, so even the bytes are the same.
+            prop_assert_eq!(&out, &plain);
+            let longer = with(&plain, id);
+            let old = OldPayload::decode(&longer[PREFIX_LEN..]).unwrap();
+            prop_assert_eq!((&old.event_type, &old.data), (&want.event_type, &want.data));
+            want.id = raw.to_string();
+            prop_assert_eq!(&Payload::decode(&longer[PREFIX_LEN..]).unwrap(), &want);
+            out.clear();
+            super::super::message(&want, &mut out);
+            prop_assert_eq!(&out, &longer);
+        }
+    }
 }
