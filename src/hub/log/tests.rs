@@ -150,6 +150,11 @@ fn ids_lead_to_their_place_or_say_why_not() {
     assert_eq!(reader.locate(first), Place::Expired);
     assert_eq!(reader.locate(second), Place::Before(Seq(2)), "nothing was lost after the last one given up");
     assert_eq!(reader.locate(third), Place::Before(Seq(4)));
+    writer.give_up(1);
+    let tail = reader.leaving().expect("the tail was raised");
+    reader.leave(tail, tail);
+    assert_eq!(reader.locate(second), Place::Expired, "the notice was lost, though no event was");
+    assert_eq!(reader.locate(third), Place::Before(Seq(4)));
 }
 
 #[test]
