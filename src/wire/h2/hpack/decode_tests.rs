@@ -393,6 +393,14 @@ fn a_bomb_of_references_is_counted_without_being_copied() {
 }
 
 #[test]
+fn a_list_that_is_too_long_already_copies_no_more_names() {
+    let (mut decoder, mut fields) = (with_large_entry(), Fields::default());
+    decoder.decode(&hex("82820f2f00be"), 42, &mut fields).unwrap();
+    assert_eq!((fields.len(), fields.list_len()), (1, 42 + 42 + 4032 + 4032));
+    assert!(fields.bytes.capacity() < 4000, "{}", fields.bytes.capacity());
+}
+
+#[test]
 fn a_bomb_of_insertions_keeps_the_table_small() {
     let (mut decoder, mut fields) = (with_large_entry(), Fields::default());
     decoder.decode(&[0x7e, 0x00].repeat(8192), 16384, &mut fields).unwrap();

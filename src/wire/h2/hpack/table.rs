@@ -133,3 +133,22 @@ impl Table {
         self.entries.front().map_or(self.bytes.len(), |oldest| oldest.start - self.dropped_len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn evicted_bytes_do_not_pile_up() {
+        let mut table = Table::default();
+        for count in 0..10_000 {
+            let value = vec![count as u8; count % 300];
+            table.evict_to(4096 - 4 - value.len() - FIELD_OVERHEAD);
+            table.insert(b"name", &value);
+            assert_eq!(table.entry(0), Some((&b"name"[..], &value[..])));
+            assert!(table.size() <= 4096 && table.bytes.len() <= 2 * 4096);
+        }
+        assert!(table.bytes.capacity() <= 4 * 4096, "{}", table.bytes.capacity());
+        assert_eq!(table.entry(table.entries.len()), None);
+    }
+}
