@@ -47,7 +47,7 @@ pub(super) fn subscribe(head: &Head<'_>, policy: &Policy) -> Route {
         let answer = STREAM_FIELDS.iter().fold(Answer::new(200), |answer, (name, value)| answer.with(name, *value));
         return Route::Answer(answer.uncounted());
     }
-    Route::Subscribe(Subscription { topics, resume: resume(head) })
+    Route::Subscribe(Subscription { topics, resume: resume_of(head) })
 }
 
 /// The topics that a query lists: the first value of its event query, split at commas.
@@ -76,7 +76,7 @@ fn topics(query: &str, policy: &Policy) -> Result<Vec<Vec<u8>>, Answer> {
 
 /// Where a client left off. The first place that says anything decides: a value there that is no id of ours means live,
 /// even if a later place has one, for it is the newest thing that the client knows.
-fn resume(head: &Head<'_>) -> Resume {
+pub(super) fn resume_of(head: &Head<'_>) -> Resume {
     let fields = ["last-event-id", "http_last_event_id"].into_iter().map(|name| head.field(name).map(Cow::Borrowed));
     let queries = ["lastEventId", "last_event_id"].into_iter();
     let queries = queries.map(|name| target::first_value(head.query(), name.as_bytes()));
@@ -102,6 +102,11 @@ pub fn stream_head(policy: &Policy, version_minor: u8, date: &[u8; 29]) -> Vec<u
     write_stream_head(version_minor, &stream_fields(policy), date, &mut out);
     write_opening(policy, &mut out);
     out
+}
+
+/// Appends a gap notice in a wire format.
+pub fn gap(grpc: bool, lost_from: Option<EventId>, lost_to: Option<EventId>, reason: sse::Reason, out: &mut Vec<u8>) {
+    if grpc { gap_message(lost_from, lost_to, reason, out) } else { sse::gap(lost_from, lost_to, reason, out) }
 }
 
 /// Appends the frame of an event; `data` is its JSON text as it was published.

@@ -5,6 +5,7 @@
 //!
 //! - `clients`: the table of clients; `accept`: how they come and go
 //! - `requests`: from bytes to an answer or a stream; `streams`: the life of a subscription
+//! - `h2`: connections of many streams, requests and subscriptions alike
 //! - `fanout`: from new records to all who want them; `outbox`: to one who is not up to date
 //! - `leave`: taking leave of the log's oldest part, and of whoever was still there
 //! - `sweep`: heartbeats and the search for the dead; `drain`: the end
@@ -15,6 +16,7 @@ mod clients;
 mod drain;
 mod fanout;
 pub mod feed;
+mod h2;
 mod leave;
 pub mod mail;
 mod outbox;
@@ -42,7 +44,7 @@ use self::mail::Desk;
 use self::outbox::Outbox;
 use self::profiles::Profiles;
 use self::requests::Request;
-pub use self::settings::{Idle, Settings, SlowConsumer, Upstream};
+pub use self::settings::{H2, Idle, Settings, SlowConsumer, Upstream};
 use self::sweep::Sweep;
 use self::tokens::Kind;
 use crate::base::log::Log;
@@ -114,6 +116,10 @@ enum Due {
     Stalled(u32),
     /// A listener rests after an error.
     Listen(Listener),
+    /// A connection's greeting, its leave, its end.
+    Connection { socket: u32 },
+    /// A stream's request or deadline; `lost` says that it has lost events and cannot be told.
+    Stream { key: u32, generation: u32, lost: bool },
 }
 
 /// Why a client is ended; the access log says it in a word.
@@ -133,6 +139,12 @@ enum Ending {
     Lapped,
     /// It kept talking although nobody listens on a stream.
     Chatter,
+    /// It broke the rules of HTTP/2.
+    Protocol,
+    /// It did not answer a PING.
+    KeepAlive,
+    /// Events were lost upstream, and it could not be told.
+    Lost,
     /// We go.
     Farewell,
     /// The kernel said something else.
@@ -199,6 +211,13 @@ pub struct Shard<R: Ring> {
     feed: Option<Feed>,
     drain: Drain,
     heads: streams::Heads,
+    connections: h2::Connections,
+    streams: h2::Streams,
+    /// Streams that watch the health, and what they were told.
+    watches: Vec<u32>,
+    watched_healthy: bool,
+    /// Turns so far.
+    turns: u32,
     slice_max: u32,
     batch_max: u64,
     counts: Counts,
@@ -226,6 +245,11 @@ impl<R: Ring> Shard<R> {
             sweep: Sweep::new(&settings),
             drain: Drain::default(),
             heads: streams::Heads::default(),
+            connections: h2::Connections::default(),
+            streams: h2::Streams::default(),
+            watches: Vec::new(),
+            watched_healthy: false,
+            turns: 0,
             clients: Clients::new(settings.slots),
             requests: Slab::new(),
             bodies_len: 0,
@@ -261,11 +285,16 @@ impl<R: Ring> Shard<R> {
         self.ring.wait(until)?;
         self.desk.awake();
         self.tick = self.tick_at(self.now());
+        self.turns = self.turns.wrapping_add(1);
         self.take_completions();
+        self.connections.begin_turn();
         self.take_mail();
         self.fire_alarms();
         self.run_feed();
+        self.make_changes();
+        self.tell_watches();
         self.read_log();
+        self.flush_connections();
         Ok(self.verdict())
     }
 
@@ -290,6 +319,7 @@ impl<R: Ring> Shard<R> {
         self.fanout.is_active()
             || self.sweep.is_behind()
             || !self.starved.is_empty()
+            || self.connections.are_dirty()
             || self.drain.is_behind()
             || self.feed.as_ref().is_some_and(Feed::has_grown)
     }
@@ -329,10 +359,11 @@ impl<R: Ring> Shard<R> {
             (Kind::Peek, _) => self.on_peeked(token, result),
             (Kind::Deliver, _) => self.on_delivered(token, result),
             (Kind::Comment, _) => self.on_comment_cut(token, result),
+            (Kind::Frames, _) => self.on_frames_cut(token, result),
             (Kind::Write, Attached::Released { copied }) => self.on_released(token, copied),
             (Kind::Write, _) => self.on_written(token, result, more),
             // The place was given up when the close was asked for; nobody knows a peer that could not be told.
-            (Kind::Close | Kind::Peer, _) => {}
+            (Kind::Close | Kind::Peer | Kind::Stream, _) => {}
             (
                 kind @ (Kind::LinkResolve | Kind::LinkConnect | Kind::LinkRecv | Kind::LinkSend | Kind::LinkClose),
                 attached,
@@ -348,6 +379,8 @@ impl<R: Ring> Shard<R> {
                 Due::Request { socket } => self.on_request_late(socket),
                 Due::Stalled(key) => self.on_stalled(key),
                 Due::Listen(listener) => self.listen(listener),
+                Due::Connection { socket } => self.on_connection_due(socket),
+                Due::Stream { key, generation, lost } => self.on_stream_due(key, generation, lost),
             }
         }
         self.due = due;
@@ -412,12 +445,15 @@ impl<R: Ring> Shard<R> {
             && self.topics.membership_count() == 0
             && self.bodies_len == 0
             && self.profiles.is_empty()
+            && self.connections.is_empty()
+            && self.streams.is_empty()
+            && self.watches.is_empty()
     }
 
     /// Whether everything that was published so far has been sent, but for what is queued in the ring: for
     /// measurements.
     pub fn is_caught_up(&self) -> bool {
-        !self.is_busy() && !self.has_work() && self.outboxes.is_empty()
+        !self.is_busy() && !self.has_work() && self.outboxes.is_empty() && !self.streams.has_laggards()
     }
 
     /// The ring, for tests and measurements.

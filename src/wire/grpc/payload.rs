@@ -5,6 +5,7 @@
 //! asked for ids is that of any other, a few bytes longer.
 
 use prost::{encode_length_delimiter, length_delimiter_len};
+use smallvec::SmallVec;
 
 use super::{PREFIX_LEN, prefix};
 use crate::base::id::EventId;
@@ -43,6 +44,21 @@ pub fn with_id(message: &[u8], id: EventId, out: &mut Vec<u8>) {
     out.extend_from_slice(&prefix(len));
     out.extend_from_slice(body);
     write_string(ID, digits, out);
+}
+
+/// What [`with_id`] puts before and behind the body of a message that [`payload`] wrote, whose length with its prefix
+/// is `message_len`: the prefix, and the field of the id.
+///
+/// # Panics
+/// When that is shorter than any message.
+pub fn around_with_id(message_len: usize, id: EventId) -> ([u8; PREFIX_LEN], SmallVec<[u8; 24]>) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(id.get());
+    let mut field = SmallVec::new();
+    // At most twenty digits, whose length is one byte.
+    field.extend([ID, digits.len() as u8]);
+    field.extend_from_slice(digits.as_bytes());
+    (prefix(message_len - PREFIX_LEN + field.len()), field)
 }
 
 /// By how many bytes [`with_id`] makes a message longer.
