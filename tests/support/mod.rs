@@ -7,6 +7,8 @@
 #![allow(dead_code)]
 
 pub mod fake_redis;
+pub mod h2;
+pub mod hpack;
 pub mod http;
 pub mod lines;
 pub mod plasma;
