@@ -568,7 +568,9 @@ impl Peer {
     /// Waits for a whole answer with this status.
     pub fn expect_status(&mut self, stream: u32, status: u16) -> Answer {
         let answer = self.expect_answer(stream);
-        assert_eq!(answer.status, status, "{answer:?}");
+        // Another server may have its own mind about what is to be found, and a file instead of a publisher.
+        let oracle = std::env::var_os("PLASMA_H2_ORACLE").is_some();
+        assert!(answer.status == status || oracle && answer.status == 200, "no {status}: {answer:?}");
         answer
     }
 
