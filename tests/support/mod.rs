@@ -17,6 +17,7 @@ pub mod resp;
 pub mod sse;
 pub mod stage;
 pub mod wait;
+pub mod witness;
 
 use std::fs::OpenOptions;
 use std::io::Write;
