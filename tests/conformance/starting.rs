@@ -15,8 +15,8 @@ fn rfc9113_3_3_prior_knowledge_is_enough() {
 
 #[test]
 fn rfc9113_3_1_an_upgrade_to_h2c_is_ignored() {
-    let Some(session) = open_ours() else { return };
-    let mut connection = Connection::open(session.server.address);
+    let Some(server) = Server::only_ours() else { return };
+    let mut connection = Connection::open(server.address);
     let upgrade = [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAQAAP__")];
     connection.send(head("GET", "/hc", &upgrade, None));
     let answer = connection.read_answer();
