@@ -1,4 +1,5 @@
-//! HTTP/2 clients that mean harm: what each of them costs is bounded, and a subscriber beside them receives every event.
+//! HTTP/2 clients that mean harm: what each of them costs is bounded, and a subscriber beside them receives every
+//! event.
 //!
 //! Floods of frames that cost their sender next to nothing end in GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 §10.5), and a
 //! line of the error log says which flood it was. What is large instead of frequent (headers, waiting answers, streams)

@@ -101,6 +101,16 @@ fn rfc9113_5_5_unknown_frames_do_not_disturb_a_request() {
 }
 
 #[test]
+fn rfc9113_5_5_extensions_of_others_are_ignored() {
+    let mut session = open();
+    // ALTSVC, ORIGIN, PRIORITY_UPDATE and what browsers send to keep everybody used to unknown frames.
+    for kind in [0x0A, 0x0C, 0x10, 0x0B, 0x2A, 0x1F * 7 + 2] {
+        session.send(Frame::new(kind, 0, 0, *b"\0\0\0\x01u=3"));
+    }
+    session.serves(1);
+}
+
+#[test]
 fn rfc9113_5_5_an_unknown_frame_within_a_field_block_is_a_connection_error() {
     let mut session = open();
     let block = session.block(ROOT);

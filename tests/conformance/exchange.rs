@@ -2,6 +2,7 @@
 
 use super::{EVENT, Fields, HC, PUBLISH, ROOT, SUBSCRIBE, open, open_ours, with};
 use crate::support::h2::{Code, data, reset};
+use crate::support::http::{post, request};
 use crate::support::stage::event;
 
 /// [`ROOT`], asked for with HEAD.
@@ -81,6 +82,41 @@ fn bodies_beside_each_other_are_kept_apart() {
     }
     for stream in [1, 3, 5] {
         session.expect_status(stream, 202);
+    }
+}
+
+#[test]
+fn answers_are_those_of_http_1() {
+    let Some(mut session) = open_ours() else { return };
+    let address = session.server.address;
+    let targets = ["/", "/hc", "/nowhere", "/events", "/?eventType=", "/?eventType=a", "/%zz", "/hc?x=y"];
+    let methods = ["GET", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"];
+    let requests = targets.iter().flat_map(|target| methods.map(|method| (method, *target)));
+    for (count, (method, target)) in requests.enumerate() {
+        let stream = 1 + 2 * count as u32;
+        let fields = [(":method", method), (":scheme", "http"), (":path", target), (":authority", "localhost")];
+        let (own, other) =
+            (session.request(stream, &fields).expect_answer(stream), request(address, method, target, &[]));
+        let text = String::from_utf8_lossy(&own.body).into_owned();
+        assert_eq!((own.status, text.as_str()), (other.status(), other.text()), "{method} {target}");
+        for name in ["content-type", "allow", "access-control-allow-origin", "cache-control"] {
+            assert_eq!(own.field(name), other.header(name), "{name} of {method} {target}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_published_is_refused_as_over_http_1() {
+    let Some(mut session) = open_ours() else { return };
+    let address = session.server.address;
+    for (count, body) in
+        ["", "{", "[]", "null", "{\"meta\":{},\"data\":1}", "\u{FEFF}", "[1,2]"].into_iter().enumerate()
+    {
+        let stream = 1 + 2 * count as u32;
+        session.begin(stream, PUBLISH).send(data(stream, body).end_stream());
+        let (own, other) = (session.expect_answer(stream), post(address, "/events", &[], body));
+        let text = String::from_utf8_lossy(&own.body).into_owned();
+        assert_eq!((own.status, text.as_str()), (other.status(), other.text()), "{body}");
     }
 }
 

@@ -1,8 +1,6 @@
 //! DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, PING and GOAWAY (§6.1 to §6.4, §6.6 to §6.8).
 
-use rustix::process::Signal;
-
-use super::{EVENT, HC, PUBLISH, ROOT, SUBSCRIBE, Server, open, open_ours, open_with};
+use super::{EVENT, HC, PUBLISH, ROOT, SUBSCRIBE, Server, Session, open, open_ours, open_with};
 use crate::support::h2::{
     self, ACK, Code, Event, Frame, GOAWAY, INITIAL_WINDOW_SIZE, PADDED, PING, PRIORITY, Peer, RST_STREAM, Verdict,
     WITH_PRIORITY, data, goaway, headers, ping, push_promise, reset,
@@ -287,12 +285,14 @@ fn rfc9113_6_8_a_subscription_outlives_a_goaway_of_the_client() {
 fn rfc9113_6_8_a_server_that_ends_says_so() {
     let Some(mut session) = open_ours() else { return };
     session.request(1, SUBSCRIBE).expect_head(1);
-    session.server.stage().plasma.signal(Signal::TERM);
-    let last = session.wait("GOAWAY", |event| match event {
-        Event::Goaway { last, code: Code::NoError, .. } => Verdict::Take(*last),
-        Event::Goaway { .. } | Event::Closed => Verdict::Wrong,
-        _ => Verdict::Leave,
+    let Session { peer, server } = &mut session;
+    server.terminate(|| {
+        let last = peer.wait("GOAWAY", |event| match event {
+            Event::Goaway { last, code: Code::NoError, .. } => Verdict::Take(*last),
+            Event::Goaway { .. } | Event::Closed => Verdict::Wrong,
+            _ => Verdict::Leave,
+        });
+        assert!(last >= 1, "stream 1 was served");
+        peer.expect_end();
     });
-    assert!(last >= 1, "stream 1 was served");
-    session.expect_end();
 }

@@ -19,11 +19,14 @@ use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::thread;
 
+use rustix::process::Signal;
+
 use crate::support::h2::Peer;
 pub use crate::support::h2::{BODY, EVENT, Fields, HC, PUBLISH, ROOT, SUBSCRIBE};
 use crate::support::http::request;
 use crate::support::skip;
 use crate::support::stage::Stage;
+use crate::support::wait::Deadline;
 
 /// A server, ours or the oracle's.
 pub struct Server {
@@ -60,6 +63,14 @@ impl Server {
         self.stage.as_mut().expect("the case is for our server only")
     }
 
+    /// Ends ours as an operator would, and checks that it ends well once `meanwhile` is over.
+    pub fn terminate(&mut self, meanwhile: impl FnOnce()) {
+        let mut stage = self.stage.take().expect("the case is for our server only");
+        stage.plasma.signal(Signal::TERM);
+        meanwhile();
+        assert_eq!(stage.plasma.wait_exit(Deadline::patient()), 0);
+    }
+
     /// Connects and says nothing.
     pub fn connect(self) -> Session {
         Session { peer: Peer::connect(self.address), server: self }
@@ -80,16 +91,15 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(stage) = self.stage.as_mut().filter(|_| !thread::panicking()) {
-            if stage.plasma.is_running() {
-                assert_eq!(request(self.address, "GET", "/hc", &[]).status(), 200);
-            }
+            assert!(stage.plasma.is_running(), "the server did not survive this");
+            assert_eq!(request(self.address, "GET", "/hc", &[]).status(), 200);
         }
     }
 }
 
 /// A connection and the server at its other end.
 pub struct Session {
-    peer: Peer,
+    pub peer: Peer,
     pub server: Server,
 }
 
