@@ -12,12 +12,12 @@
 //!
 //! # Three ideas
 //!
-//! **The log is the queue, the history and the send buffer** ([`hub::log`]). An event is framed once, into a bounded,
-//! append-only ring of memory that every kernel ring may read. A subscriber that keeps up is just a member of its
-//! topics ([`hub::topics`]): no buffer, no cursor, no timer. One that has fallen behind is a position in the log,
-//! nothing more. Catching up, resuming and replaying are therefore one thing ([`hub::catchup`]), and its cost is what
-//! was missed. Consecutive events are consecutive bytes, so whatever has gathered goes out in one send: latency is best
-//! when idle, and throughput rises under load.
+//! **The log is the queue, the history and the send buffer** ([`hub::log`]). An event is framed once per wire format,
+//! into bounded, append-only rings of memory that every kernel ring may read. A subscriber that keeps up is just a
+//! member of its topics ([`hub::topics`]): no buffer, no cursor, no timer. One that has fallen behind is a position in
+//! the log, nothing more. Catching up, resuming and replaying are therefore one thing ([`hub::catchup`]), and its cost
+//! is what was missed. Consecutive events are consecutive bytes, so whatever has gathered goes out in one send: latency
+//! is best when idle, and throughput rises under load.
 //!
 //! **A shard is a thread, a ring and everything its clients need** ([`shard`]). Shards share nothing mutable but the
 //! log's head, mailboxes and a few counters. Sockets are direct descriptors: they live in the ring's table and not in
@@ -38,7 +38,7 @@
 //! | [`base`] | limits with their reasons, time, ids, memory for the kernel, deadlines, log lines | everything else |
 //! | [`ring`] | the door to the kernel: ops, completions, tokens | protocols |
 //! | [`net`] | listeners | protocols, topics |
-//! | [`wire`] | codecs without I/O: HTTP/1.1, SSE, RESP, the event's JSON | sockets, clocks, topics |
+//! | [`wire`] | codecs without I/O: HTTP/1.1, SSE, gRPC, RESP, the event's JSON | sockets, clocks, topics |
 //! | [`hub`] | the event log, topics and members, cursors | protocols, sockets |
 //! | [`dialect`] | policy: which request means what, which event becomes which bytes | sockets |
 //! | [`shard`] | the turn: where all of these meet | processes, files |
@@ -50,9 +50,9 @@
 //!
 //! A `POST /events` arrives: the poll of its socket completes, [`shard::Shard::turn`] asks for the bytes, `requests`
 //! reads the head (`wire::http1`), `dialect` says what it means, `publish` hands the events to the first shard, whose
-//! `feed` numbers and frames them (`dialect::plasma::frame`) and appends them to the log. The head of the log moves,
-//! sleeping shards are rung, and each shard's `fanout` finds the members of the topics touched and sends them the new
-//! bytes: each socket once.
+//! `feed` numbers and frames them (`dialect::plasma::frame` and `message`) and appends them to the log. The head of the
+//! log moves, sleeping shards are rung, and each shard's `fanout` finds the members of the topics touched and sends
+//! them the new bytes: each socket once.
 
 pub mod base;
 pub mod dialect;

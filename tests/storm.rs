@@ -94,3 +94,9 @@ fn seed_7_a_stream_was_older_than_the_first_subscription() {
 fn seed_156_a_reader_kept_the_log_full_after_it_was_gone() {
     storm(156);
 }
+
+/// The log gave up the notice of an upstream that was away, but no event after the one it shares its id with.
+#[test]
+fn seed_4525_who_resumed_right_before_a_lost_notice_was_told_nothing() {
+    storm(4525);
+}

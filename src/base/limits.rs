@@ -67,3 +67,20 @@ pub const MAIL_MAX: usize = 256;
 /// Most bytes of an event cut by a slow client that are copied when the log takes the rest of it back. A client that is
 /// further behind in one event is ended instead: memory per slow client stays small.
 pub const CUT_LEN_MAX: usize = 4 * 1024;
+
+/// Longest encoded field block of an HTTP/2 request in bytes, CONTINUATION frames joined: twice the longest list, so
+/// that one a little too long can still be answered (431) before it costs the connection.
+pub const H2_BLOCK_LEN_MAX: usize = 2 * HEAD_LEN_MAX;
+
+/// Most CONTINUATION frames of one block: the longest block in pieces of 512 bytes.
+pub const H2_BLOCK_FRAMES_MAX: u32 = 64;
+
+/// HTTP/2 frames that get nobody anything (RST_STREAM, SETTINGS, PING, PRIORITY, empty DATA, tiny window updates, ...)
+/// that one connection may send at once: a client that gives up a thousand streams at a time must pass, twice.
+pub const H2_CONTROL_FRAMES_MAX: u16 = 2_000;
+
+/// And so many more each tenth of a second.
+pub const H2_CONTROL_FRAMES_PER_TICK: u32 = 20;
+
+/// Longest name in a reflection request in bytes: full names of ours have some 60, and what is asked for is sent back.
+pub const REFLECTION_NAME_LEN_MAX: usize = 1024;

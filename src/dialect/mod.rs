@@ -2,6 +2,7 @@
 //!
 //! Decides from a request head alone and does nothing: the shard subscribes, publishes and answers.
 
+pub mod calls;
 pub mod plasma;
 
 use std::borrow::Cow;
@@ -29,6 +30,8 @@ pub struct Policy {
     pub event_max: usize,
     /// Largest body of a publish request in bytes.
     pub publish_max: usize,
+    /// Whether tools may ask which services there are.
+    pub reflection: bool,
 }
 
 /// Who may publish over HTTP.

@@ -7,7 +7,7 @@ use super::{Policy, Route};
 use crate::base::id::EventId;
 use crate::base::limits::{TOPIC_LEN_MAX, TOPICS_MAX};
 use crate::wire::http1::{Answer, Head, Method, write_stream_head};
-use crate::wire::{json, sse, target};
+use crate::wire::{grpc, json, sse, target};
 
 /// What a quiet stream says, and what an event of the type `heartbeat` becomes. The blank is the original's.
 pub const HEARTBEAT: &[u8] = b":heartbeat \n\n";
@@ -47,7 +47,7 @@ pub(super) fn subscribe(head: &Head<'_>, policy: &Policy) -> Route {
         let answer = STREAM_FIELDS.iter().fold(Answer::new(200), |answer, (name, value)| answer.with(name, *value));
         return Route::Answer(answer.uncounted());
     }
-    Route::Subscribe(Subscription { topics, resume: resume(head) })
+    Route::Subscribe(Subscription { topics, resume: resume_of(head) })
 }
 
 /// The topics that a query lists: the first value of its event query, split at commas.
@@ -76,7 +76,7 @@ fn topics(query: &str, policy: &Policy) -> Result<Vec<Vec<u8>>, Answer> {
 
 /// Where a client left off. The first place that says anything decides: a value there that is no id of ours means live,
 /// even if a later place has one, for it is the newest thing that the client knows.
-fn resume(head: &Head<'_>) -> Resume {
+pub(super) fn resume_of(head: &Head<'_>) -> Resume {
     let fields = ["last-event-id", "http_last_event_id"].into_iter().map(|name| head.field(name).map(Cow::Borrowed));
     let queries = ["lastEventId", "last_event_id"].into_iter();
     let queries = queries.map(|name| target::first_value(head.query(), name.as_bytes()));
@@ -104,6 +104,11 @@ pub fn stream_head(policy: &Policy, version_minor: u8, date: &[u8; 29]) -> Vec<u
     out
 }
 
+/// Appends a gap notice in a wire format.
+pub fn gap(grpc: bool, lost_from: Option<EventId>, lost_to: Option<EventId>, reason: sse::Reason, out: &mut Vec<u8>) {
+    if grpc { gap_message(lost_from, lost_to, reason, out) } else { sse::gap(lost_from, lost_to, reason, out) }
+}
+
 /// Appends the frame of an event; `data` is its JSON text as it was published.
 pub fn frame(kind: &str, data: Option<&str>, id: EventId, out: &mut Vec<u8>) {
     if kind == "heartbeat" {
@@ -115,6 +120,24 @@ pub fn frame(kind: &str, data: Option<&str>, id: EventId, out: &mut Vec<u8>) {
     redis_json(kind, data, out);
     out.push(b'\n');
     sse::end(out);
+}
+
+/// Appends the message of an event for a gRPC stream: its data as it was published, and `heartbeat` is a type like any
+/// other there.
+pub fn message(kind: &str, data: Option<&str>, out: &mut Vec<u8>) {
+    grpc::payload(kind, data, out);
+}
+
+/// Appends the gap notice for a gRPC stream whose client asked for ids; see [`sse::gap`].
+pub fn gap_message(lost_from: Option<EventId>, lost_to: Option<EventId>, reason: sse::Reason, out: &mut Vec<u8>) {
+    let mut data = Vec::with_capacity(96);
+    sse::gap_json(lost_from, lost_to, reason, &mut data);
+    grpc::payload("plasma.gap", str::from_utf8(&data).ok(), out);
+}
+
+/// How a stream ends whose client sent what cannot be taken in: in the original's words, which its clients' logs know.
+pub fn receive_failed(status: &grpc::Status) -> grpc::Status {
+    grpc::Status::new(grpc::Code::Unknown, format!("Recv error: {status}"))
 }
 
 /// Bytes that the frame of an event of `event_max` published bytes may take: each may become an escape of six, and the
@@ -138,9 +161,11 @@ pub fn redis_json(kind: &str, data: Option<&str>, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use prost::Message;
 
     use super::*;
     use crate::wire::envelope;
+    use crate::wire::grpc::proto::plasma::Payload;
     use crate::wire::sse::reader::read;
 
     /// The frame of what a publisher sent.
@@ -180,6 +205,49 @@ mod tests {
             framed("{\n\"meta\":{\"type\":\"a\"},\r\n\t\"data\": [\n1\r\n]\n}"),
             data_line(r#"{"meta":{"type":"a"},"data":[1]}"#)
         );
+    }
+
+    /// The message of what a publisher sent.
+    fn payload(published: impl AsRef<[u8]>) -> Payload {
+        let envelope = envelope::parse(published.as_ref()).unwrap();
+        let mut out = Vec::new();
+        message(&envelope.kind, envelope.data.as_deref(), &mut out);
+        Payload::decode(&out[grpc::PREFIX_LEN..]).unwrap()
+    }
+
+    #[test]
+    fn cases_14_to_17_on_grpc_data_is_the_text_that_was_published() {
+        assert_eq!(payload(r#"{"meta":{"type":"a"}}"#).data, "");
+        assert_eq!(payload(r#"{"meta":{"type":"a"},"data":null}"#).data, "null");
+        assert_eq!(payload(r#"{"meta":{"type":"a"},"data":"str"}"#).data, "\"str\"");
+        let pretty = "[\n1 ,\t\"<b>&\"\r\n]";
+        assert_eq!(payload(format!("{{\"meta\":{{\"type\":\"a\"}},\"data\":{pretty}}}")).data, pretty);
+    }
+
+    #[test]
+    fn case_56_on_grpc_the_empty_type_is_there_and_heartbeat_is_like_any_other() {
+        let event = payload(r#"{"meta":{"type":"heartbeat"},"data":5}"#);
+        assert_eq!((event.event_type.unwrap().r#type.as_str(), event.data.as_str()), ("heartbeat", "5"));
+        assert_eq!(payload("null").event_type.unwrap().r#type, "");
+    }
+
+    #[test]
+    fn on_grpc_a_gap_notice_is_an_event_of_its_own_type() {
+        let mut out = Vec::new();
+        gap_message(Some(EventId::from_raw(7)), None, sse::Reason::Upstream, &mut out);
+        let notice = Payload::decode(&out[grpc::PREFIX_LEN..]).unwrap();
+        assert_eq!(notice.event_type.unwrap().r#type, "plasma.gap");
+        assert_eq!(notice.data, r#"{"lost_from":"7","lost_to":null,"reason":"upstream"}"#);
+        assert_eq!(notice.id, "");
+    }
+
+    #[test]
+    fn case_54_a_stream_that_cannot_be_read_ends_in_the_words_of_the_original() {
+        let error = Payload::decode(&b"\xff"[..]).unwrap_err();
+        let status = receive_failed(&grpc::Status::malformed(&error));
+        assert_eq!(status.code, grpc::Code::Unknown);
+        let beginning = "Recv error: rpc error: code = Internal desc = grpc: failed to unmarshal the received message";
+        assert!(status.message.starts_with(beginning), "{}", status.message);
     }
 
     #[test]

@@ -18,6 +18,7 @@ fn policy() -> Policy {
         publish: Publish::Closed,
         event_max: 1 << 20,
         publish_max: 1 << 24,
+        reflection: true,
     }
 }
 

@@ -11,5 +11,5 @@ pub mod log;
 pub mod topics;
 
 pub use catchup::Missed;
-pub use log::{Kind, Log, Place, Reader, Record, Seq, Span, Writer};
+pub use log::{Format, Frames, Kind, Log, Place, Reader, Record, Seq, Span, Writer};
 pub use topics::{Subscriber, TopicId, Topics};

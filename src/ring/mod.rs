@@ -265,6 +265,10 @@ pub trait Ring {
     /// Returns a received buffer.
     fn give_back(&mut self, buffer: Buffer);
 
+    /// Copies `bytes` (at least 1) to memory of the ring's own, where they stay until the next submission; `None` when
+    /// there is no room for them before that.
+    fn stage(&mut self, bytes: &[u8]) -> Option<Piece>;
+
     /// Prepares `pieces` (1 to [`GATHER_MAX`]) for [`Ring::send_now`], until the next submission.
     fn gather(&mut self, pieces: &[Piece]) -> Gather;
 

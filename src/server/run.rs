@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use std::{io, iter};
 
 use super::config::{self, Config};
@@ -17,6 +17,7 @@ use super::machine;
 use super::signals::{Signal, Signals};
 use crate::base::log::{Level, Log};
 use crate::base::region::Region;
+use crate::base::wheel::TICK;
 use crate::dialect;
 use crate::hub::{self, Reader, Writer};
 use crate::net::listen;
@@ -25,6 +26,7 @@ use crate::ring::uring::{self, Bells, Uring};
 use crate::shard::feed::redis;
 use crate::shard::mail::{Desk, Office};
 use crate::shard::{self, Settings, Shard, Turn};
+use crate::wire::h2::Bounds;
 
 /// Serves until a signal ends it. 0 after a drain, 1 when something could not be started or the upstream was given up.
 pub fn run(config: Config, logs: Logs, signals: Signals) -> ExitCode {
@@ -42,6 +44,9 @@ pub fn run(config: Config, logs: Logs, signals: Signals) -> ExitCode {
     logs.close();
     code
 }
+
+/// Listeners of each shard: both client ports.
+const LISTENERS: u8 = 2;
 
 /// What the main thread waits for.
 enum Happening {
@@ -66,7 +71,7 @@ struct Luggage {
     desk: Desk,
     reader: Reader,
     writer: Option<Writer>,
-    listener: OwnedFd,
+    listeners: Vec<OwnedFd>,
     regions: Vec<Arc<Region>>,
     bells: Arc<Bells>,
     cpu: Option<usize>,
@@ -83,7 +88,9 @@ fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> 
     let shards = config.shards;
     let (listeners, port) = listen::open(config.port, shards, config.write_timeout)
         .map_err(|error| format!("failed to http(https) listen on port {}: {error}", config.port))?;
-    let doors = listeners.iter().map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
+    let (grpc_listeners, grpc_port) = listen::open(config.grpc_port, shards, config.write_timeout)
+        .map_err(|error| format!("failed to grpc listen on port {}: {error}", config.grpc_port))?;
+    let doors = listeners.iter().chain(&grpc_listeners).map(OwnedFd::try_clone).collect::<io::Result<Vec<_>>>();
     let doors = doors.map_err(|error| format!("no descriptors for the listeners: {error}"))?;
     let memory = |error: io::Error| format!("the event log's memory cannot be mapped: {error}");
     let millis = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
@@ -96,13 +103,13 @@ fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> 
     let ready = Arc::new(Barrier::new(shards + 1));
     let cpus = machine::cpus();
     let mut writers = iter::once(writer);
-    for (desk, listener) in desks.into_iter().zip(listeners) {
+    for (desk, listeners) in desks.into_iter().zip(listeners.into_iter().zip(grpc_listeners)) {
         let luggage = Luggage {
             settings: Arc::clone(&settings),
             reader: Reader::new(Arc::clone(&event_log), desk.shard()),
             writer: writers.next(),
-            listener,
-            regions: vec![Arc::clone(event_log.region()), Arc::clone(&constants)],
+            listeners: vec![listeners.0, listeners.1],
+            regions: shard::regions(&event_log, &constants),
             bells: Arc::clone(&bells),
             cpu: cpus.get(desk.shard() % cpus.len().max(1)).copied(),
             log: log.clone(),
@@ -120,7 +127,7 @@ fn start(config: &Config, log: &Log, signals: Signals) -> Result<House, String> 
     if let Some(Happening::Ended(Err(error))) = happenings.try_iter().find(|what| matches!(what, Happening::Ended(_))) {
         return Err(format!("a shard cannot be set up: {error}"));
     }
-    announce(config, port, slots, log);
+    announce(config, (port, grpc_port), slots, log);
     Ok(House { office, bells, happenings, listeners: doors, shards })
 }
 
@@ -131,12 +138,11 @@ fn wait_for_signals(signals: Signals, sender: Sender<Happening>) -> io::Result<(
 
 /// The life of one shard's thread.
 fn serve(luggage: Luggage) {
-    let Luggage { settings, desk, reader, writer, listener, regions, bells, cpu, log, ready, happenings } = luggage;
+    let Luggage { settings, desk, reader, writer, listeners, regions, bells, cpu, log, ready, happenings } = luggage;
     if let Some(cpu) = cpu {
         machine::pin(cpu);
     }
-    let options =
-        uring::Options { slots: settings.slots, listeners: vec![listener], regions, shard: desk.shard(), bells };
+    let options = uring::Options { slots: settings.slots, listeners, regions, shard: desk.shard(), bells };
     let ring = match Uring::new(options) {
         Ok(ring) => ring,
         Err(error) => {
@@ -146,7 +152,7 @@ fn serve(luggage: Luggage) {
         }
     };
     let watch = Watch(happenings);
-    let mut shard = Shard::new(ring, settings, desk, reader, writer, 1, log.clone());
+    let mut shard = Shard::new(ring, settings, desk, reader, writer, LISTENERS, log.clone());
     ready.wait();
     shard.open();
     let end = turn_until_the_end(&mut shard);
@@ -220,11 +226,12 @@ impl House {
 }
 
 /// The line that says that clients may come.
-fn announce(config: &Config, port: u16, slots: u32, log: &Log) {
+fn announce(config: &Config, (port, grpc_port): (u16, u16), slots: u32, log: &Log) {
     let connections_max = u64::from(slots) * 95 / 100 * config.shards as u64;
     log.announce(Level::Info, "non TLS mode", |_| {});
     log.announce(Level::Info, "listening", |fields| {
         fields.uint("http_port", u64::from(port));
+        fields.uint("grpc_port", u64::from(grpc_port));
         fields.uint("shards", config.shards as u64);
         fields.str(
             "upstream",
@@ -250,6 +257,12 @@ fn seed() -> u64 {
     }
 }
 
+/// A time in ticks, at least one unless it is none.
+fn ticks(time: Duration) -> u32 {
+    let ticks = time.as_millis().div_ceil(TICK.as_millis());
+    u32::try_from(ticks).unwrap_or(u32::MAX)
+}
+
 /// What the shards need to know of the configuration.
 fn settings_of(config: &Config, slots: u32) -> Settings {
     let publish = match &config.publish {
@@ -266,6 +279,7 @@ fn settings_of(config: &Config, slots: u32) -> Settings {
             publish,
             event_max: config.event_max_bytes,
             publish_max: config.publish.max_bytes,
+            reflection: config.http2.reflection,
         },
         idle: match config.idle {
             config::Idle::Poll => shard::Idle::Poll,
@@ -280,6 +294,13 @@ fn settings_of(config: &Config, slots: u32) -> Settings {
         request_timeout: config.request_timeout,
         drain: config.drain,
         zero_copy_from: config.zerocopy_bytes,
+        h2: shard::H2 {
+            bounds: Bounds { streams_max: config.http2.max_streams, ping_every: ticks(config.http2.keepalive_min) },
+            keepalive: ticks(config.http2.keepalive),
+            keepalive_timeout: ticks(config.http2.keepalive_timeout),
+            idle_max: ticks(config.http2.max_idle),
+            age_max: ticks(config.http2.max_age),
+        },
         slots,
         upstream: match config.upstream {
             config::Upstream::Memory => shard::Upstream::Memory,

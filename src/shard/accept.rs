@@ -140,11 +140,15 @@ impl<R: Ring> Shard<R> {
                 self.requests[key as usize].note_end(events & POLLRDHUP != 0);
                 self.receive(socket);
             }
+            Stage::H2(key) => {
+                self.note_h2_end(key, events & POLLRDHUP != 0);
+                self.receive(socket);
+            }
             // On a stream even half a hang-up is one: nobody could tell us anything more.
             _ if events & POLLRDHUP != 0 => return self.end(socket, Ending::Closed),
             _ => self.receive(socket),
         }
-        let watched = self.settings.idle == Idle::Poll || matches!(stage, Stage::Request(_));
+        let watched = self.settings.idle == Idle::Poll || matches!(stage, Stage::Request(_) | Stage::H2(_));
         if !more && watched {
             self.ring.poll(Socket(socket), token);
         }
@@ -174,6 +178,11 @@ impl<R: Ring> Shard<R> {
         let mut in_place = self.unreleased.values().any(|sent| sent.socket == Some(socket));
         match stage {
             Stage::Request(key) => self.drop_request(key),
+            Stage::H2(key) => {
+                if let Some(outbox) = self.drop_connection(key, ending) {
+                    self.orphan_outbox(outbox);
+                }
+            }
             Stage::Behind(key) => {
                 in_place |= self.is_sending_in_place(key);
                 self.orphan_outbox(key);
@@ -246,6 +255,9 @@ impl std::fmt::Display for Ending {
             Self::WriteTimeout => to.write_str("write timeout"),
             Self::Lapped => to.write_str("lapped"),
             Self::Chatter => to.write_str("client kept sending"),
+            Self::Protocol => to.write_str("protocol error"),
+            Self::KeepAlive => to.write_str("keepalive timeout"),
+            Self::Lost => to.write_str("events lost upstream"),
             Self::Farewell => to.write_str("shutdown"),
             Self::Failed(error) => error.fmt(to),
         }

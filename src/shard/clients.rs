@@ -22,6 +22,8 @@ pub(super) enum Stage {
     Live,
     /// Subscribed, with bytes still to be sent: key of its outbox.
     Behind(u32),
+    /// HTTP/2, with streams of its own: key of its connection.
+    H2(u32),
 }
 
 /// Which address a client comes from.
@@ -36,7 +38,7 @@ enum Peer {
 /// One client, as small as can be: there may be a million. Hot: fan-out touches it for every delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// The stage in the upper two bits, the key of what it has in the others.
+    /// The stage in the upper three bits, the key of what it has in the others.
     stage: u32,
     /// The address, or its index.
     peer: u32,
@@ -57,8 +59,8 @@ pub(super) struct Client {
 
 const _: () = assert!(size_of::<Client>() == 40);
 
-/// Keys of slabs stay below: nobody has a billion sockets in one ring.
-const KEY_BITS: u32 = 30;
+/// Keys of slabs stay below: nobody has half a billion sockets in one ring.
+const KEY_BITS: u32 = 29;
 const KEY: u32 = (1 << KEY_BITS) - 1;
 const LIVE: u32 = 2 << KEY_BITS;
 
@@ -89,7 +91,8 @@ impl Client {
             0 => Stage::Free,
             1 => Stage::Request(key),
             2 => Stage::Live,
-            _ => Stage::Behind(key),
+            3 => Stage::Behind(key),
+            _ => Stage::H2(key),
         }
     }
 
@@ -99,6 +102,7 @@ impl Client {
             Stage::Request(key) => (1, key),
             Stage::Live => (2, 0),
             Stage::Behind(key) => (3, key),
+            Stage::H2(key) => (4, key),
         };
         debug_assert!(key <= KEY);
         self.stage = tag << KEY_BITS | key;
@@ -274,7 +278,9 @@ mod tests {
     #[test]
     fn what_shares_a_word_stays_apart() {
         let mut client = Client::FREE;
-        for stage in [Stage::Request(0), Stage::Behind(KEY), Stage::Live, Stage::Request(KEY), Stage::Free] {
+        for stage in
+            [Stage::Request(0), Stage::Behind(KEY), Stage::H2(KEY), Stage::Live, Stage::Request(KEY), Stage::Free]
+        {
             client.set_stage(stage);
             assert_eq!((client.stage(), client.is_live()), (stage, stage == Stage::Live));
         }

@@ -13,7 +13,7 @@ use crate::wire::sse;
 const PLACES_PER_SECOND: f64 = 1_000.0;
 
 /// Longest that a client is told to stay away, in milliseconds, besides the usual: a crowd does not come back at once.
-const JITTER_MAX: u64 = 2_000;
+pub(super) const JITTER_MAX: u64 = 2_000;
 
 /// Where the farewells stand.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,11 +90,12 @@ impl<R: Ring> Shard<R> {
                 sse::retry(millis, &mut words);
                 sse::end(&mut words);
                 let mut outbox = Outbox::new(socket, self.reader.seen(), Then::Close);
-                outbox.rest = Some(Part::Own(Bytes::from(words)));
+                outbox.rest = smallvec::smallvec![Part::Own(Bytes::from(words))];
                 self.put_behind(socket, outbox);
             }
             // In the middle of something: it ends with that, or with the time there is.
             Stage::Request(key) if self.is_idle_request(key) => self.end(socket, Ending::Farewell),
+            Stage::H2(_) => self.say_farewell_h2(socket),
             Stage::Free | Stage::Request(_) | Stage::Behind(_) => {}
         }
     }

@@ -13,10 +13,11 @@ use std::ops::Range;
 
 use super::Shard;
 use super::clients::Stage;
+use super::h2;
 use super::outbox::{Outbox, Then, cut};
 use super::tokens::Kind;
 use crate::hub::topics::Memberships;
-use crate::hub::{Kind as Whom, Reader, Seq, TopicId};
+use crate::hub::{Format, Kind as Whom, Reader, Seq, TopicId};
 use crate::ring::{Errno, GATHER_MAX, Gather, Part, Piece, Ring, Socket, Token};
 
 /// One topic of the batch.
@@ -40,6 +41,8 @@ enum Step {
     Several(usize),
     /// Everyone, from this place on.
     Everyone(u32),
+    /// Connections whose streams were met, from the n-th on.
+    Connections(usize),
 }
 
 /// The batch under way and its scratch.
@@ -50,6 +53,8 @@ pub(super) struct Fanout {
     used: usize,
     /// Members of more than one topic, with the topic of the batch that they were met in.
     several: Vec<(u32, u32)>,
+    /// HTTP/2 connections that streams met belong to, by socket.
+    connections: Vec<u32>,
     union: Vec<u32>,
     union_pieces: Vec<Piece>,
 }
@@ -62,6 +67,7 @@ impl Default for Fanout {
             touched: Vec::new(),
             used: 0,
             several: Vec::new(),
+            connections: Vec::new(),
             union: Vec::new(),
             union_pieces: Vec::new(),
         }
@@ -71,6 +77,22 @@ impl Default for Fanout {
 impl Fanout {
     pub fn is_active(&self) -> bool {
         self.step != Step::Idle
+    }
+
+    /// Where the batch under way begins and ends.
+    pub fn range(&self) -> Option<(Seq, Seq)> {
+        self.is_active().then_some((self.range.start, self.range.end))
+    }
+
+    /// The batch under way, and those of its records, counted from its start, that are for its n-th topic.
+    pub fn records_of(&self, topic: u32) -> Option<(Range<Seq>, &[u32])> {
+        let touched = self.touched[..self.used].get(topic as usize).filter(|_| self.is_active())?;
+        Some((self.range.clone(), &touched.records))
+    }
+
+    /// A connection has something to send of this batch.
+    pub fn note_connection(&mut self, socket: u32) {
+        self.connections.push(socket);
     }
 }
 
@@ -150,6 +172,7 @@ impl<R: Ring> Shard<R> {
                 Step::Topic(index) => self.fan_out_topic(index, &mut left),
                 Step::Several(from) => self.fan_out_several(from, &mut left),
                 Step::Everyone(from) => self.fan_out_everyone(from, &mut left),
+                Step::Connections(from) => self.fan_out_connections(from, &mut left),
             };
             if done {
                 return self.end_batch();
@@ -162,7 +185,7 @@ impl<R: Ring> Shard<R> {
         if index == self.fanout.used {
             self.fanout.several.sort_unstable();
             self.fanout.step = Step::Several(0);
-            return self.fanout.several.is_empty();
+            return false;
         }
         while *left > 0 {
             let Some(subscriber) = self.topics.walk() else {
@@ -173,6 +196,10 @@ impl<R: Ring> Shard<R> {
                 }
                 return false;
             };
+            if let Some(stream) = h2::stream_of(subscriber) {
+                *left -= u32::from(self.touch_stream(stream, Some(index as u32)));
+                continue;
+            }
             let client = self.clients.at(subscriber.0);
             if !client.is_live() {
                 continue;
@@ -202,23 +229,42 @@ impl<R: Ring> Shard<R> {
             }
             from += same;
         }
-        self.fanout.step = Step::Several(from);
-        from == self.fanout.several.len()
+        let done = from == self.fanout.several.len();
+        self.fanout.step = if done { Step::Connections(0) } else { Step::Several(from) };
+        false
     }
 
     /// Sends the only record of the batch to every stream; whether the batch is done.
     fn fan_out_everyone(&mut self, mut place: u32, left: &mut u32) -> bool {
-        let span = self.reader.span(self.reader.record(self.fanout.range.start));
-        let gather = self.ring.gather(&[super::piece_of(span)]);
+        let span = self.reader.span(self.reader.record(self.fanout.range.start), Format::Sse);
+        let gather = self.ring.gather(&[super::piece_of(span, Format::Sse)]);
         while *left > 0 && place < self.clients.places() {
             if self.clients.stage(place) == Stage::Live {
                 *left -= 1;
                 self.send_now(place, gather, 1);
             }
+            self.touch_streams(place);
             place += 1;
         }
-        self.fanout.step = Step::Everyone(place);
-        place == self.clients.places()
+        let done = place >= self.clients.places();
+        self.fanout.step = if done { Step::Connections(0) } else { Step::Everyone(place) };
+        false
+    }
+
+    /// Sends to connections whose streams were met; whether the batch is done.
+    fn fan_out_connections(&mut self, mut from: usize, left: &mut u32) -> bool {
+        while *left > 0 && from < self.fanout.connections.len() {
+            if self.is_composition_full() {
+                *left = 0;
+                break;
+            }
+            let socket = self.fanout.connections[from];
+            self.flush_connection(socket);
+            *left -= 1;
+            from += 1;
+        }
+        self.fanout.step = Step::Connections(from);
+        from == self.fanout.connections.len()
     }
 
     fn deliver_topic(&mut self, socket: u32, index: usize) {
@@ -284,7 +330,7 @@ impl<R: Ring> Shard<R> {
         let reader = &self.reader;
         self.missed.visit(reader, &mut self.topics, memberships, range.start, |seq| {
             events += 1;
-            bytes += i64::from(reader.record(seq).frame_len());
+            bytes += i64::from(reader.record(seq).frame_len(Format::Sse));
             true
         });
         let cut = self.cut_records(memberships, range.start, range.end, sent);
@@ -292,7 +338,7 @@ impl<R: Ring> Shard<R> {
         client.count(i64::from(cut.whole) - events, sent as i64 - bytes);
         let mut outbox = Outbox::new(token.index(), cut.at, Then::Stream);
         if let Some((seq, piece)) = cut.rest {
-            (outbox.rest, outbox.rest_of) = (Some(Part::Shared(piece)), Some(seq));
+            (outbox.rest, outbox.rest_of) = (smallvec::smallvec![Part::Shared(piece)], Some(seq));
         }
         self.put_behind(token.index(), outbox);
     }
@@ -306,12 +352,12 @@ impl<R: Ring> Shard<R> {
         }
         let reader = &self.reader;
         let end = self.missed.visit(reader, &mut self.topics, memberships, from, |seq| {
-            let span = reader.span(reader.record(seq));
+            let span = reader.span(reader.record(seq), Format::Sse);
             if seq >= until || left == 0 {
                 return false;
             }
             if left < span.len as usize {
-                found.rest = Some((seq, cut(super::piece_of(span), left)));
+                found.rest = Some((seq, cut(super::piece_of(span, Format::Sse), left)));
                 left = 0;
                 return true;
             }
@@ -332,6 +378,7 @@ impl<R: Ring> Shard<R> {
         }
         self.fanout.used = 0;
         self.fanout.several.clear();
+        self.fanout.connections.clear();
         self.fanout.step = Step::Idle;
         self.welcome_arrivals();
     }
@@ -351,7 +398,8 @@ impl<R: Ring> Shard<R> {
 fn put_together(reader: &Reader, start: Seq, records: &[u32], pieces: &mut Vec<Piece>) {
     pieces.clear();
     for &offset in records {
-        let piece = super::piece_of(reader.span(reader.record(Seq(start.0 + u64::from(offset)))));
+        let record = reader.record(Seq(start.0 + u64::from(offset)));
+        let piece = super::piece_of(reader.span(record, Format::Sse), Format::Sse);
         match pieces.last_mut() {
             Some(last) if last.at + u64::from(last.len) == piece.at => last.len += piece.len,
             _ => pieces.push(piece),

@@ -11,6 +11,7 @@ use crate::base::limits::CUT_LEN_MAX;
 use crate::base::log::Level;
 use crate::hub::Seq;
 use crate::ring::{Part, Ring};
+use crate::wire::h2::frame::PAYLOAD_LEN_MAX;
 use crate::wire::sse::Reason;
 
 impl<R: Ring> Shard<R> {
@@ -38,6 +39,7 @@ impl<R: Ring> Shard<R> {
         for &key in &lapped {
             self.fall_off(key, tail);
         }
+        self.overtake_streams(tail);
         self.reader.leave(tail, self.least_unreleased());
         for key in lapped {
             if let Some(outbox) = self.outboxes.get_mut(key as usize) {
@@ -69,14 +71,19 @@ impl<R: Ring> Shard<R> {
         let outbox = &self.outboxes[key as usize];
         let Some(socket) = outbox.socket else { return };
         let (at, is_stream) = (outbox.at, outbox.then == Then::Stream);
-        if let Some(Part::Shared(piece)) = outbox.rest
-            && outbox.rest_of.is_some_and(|seq| seq < tail)
-        {
-            if piece.len as usize > CUT_LEN_MAX {
+        if outbox.rest_of.is_some_and(|seq| seq < tail) {
+            // On a connection of many streams it is one frame, and the others are not to blame.
+            let max = if outbox.then == Then::Connection { PAYLOAD_LEN_MAX } else { CUT_LEN_MAX };
+            let shared = outbox.rest.iter().filter(|part| matches!(part, Part::Shared(_)));
+            if shared.map(Part::len).sum::<usize>() > max {
                 return self.end_lapped(socket);
             }
             let outbox = &mut self.outboxes[key as usize];
-            outbox.rest = Some(Part::Own(self.reader.copy(piece.at, piece.len)));
+            for part in &mut outbox.rest {
+                if let Part::Shared(piece) = *part {
+                    *part = Part::Own(self.reader.copy(super::format_of(piece), piece.at, piece.len));
+                }
+            }
             outbox.rest_of = None;
         }
         if !is_stream || at >= tail {
@@ -103,7 +110,7 @@ impl<R: Ring> Shard<R> {
         self.end(socket, Ending::Lapped);
     }
 
-    fn note_lapped(&mut self, socket: u32, action: &str) {
+    pub(super) fn note_lapped(&mut self, socket: u32, action: &str) {
         self.counts.gaps += 1;
         let peer = super::accept::remote_addr(b"", self.clients.peer(socket));
         self.log.error(Level::Warn, "a slow client was overtaken by the event log", |fields| {

@@ -5,6 +5,7 @@
 //!
 //! - `clients`: the table of clients; `accept`: how they come and go
 //! - `requests`: from bytes to an answer or a stream; `streams`: the life of a subscription
+//! - `h2`: connections of many streams, requests and subscriptions alike
 //! - `fanout`: from new records to all who want them; `outbox`: to one who is not up to date
 //! - `leave`: taking leave of the log's oldest part, and of whoever was still there
 //! - `sweep`: heartbeats and the search for the dead; `drain`: the end
@@ -15,6 +16,7 @@ mod clients;
 mod drain;
 mod fanout;
 pub mod feed;
+mod h2;
 mod leave;
 pub mod mail;
 mod outbox;
@@ -42,22 +44,30 @@ use self::mail::Desk;
 use self::outbox::Outbox;
 use self::profiles::Profiles;
 use self::requests::Request;
-pub use self::settings::{Idle, Settings, SlowConsumer, Upstream};
+pub use self::settings::{H2, Idle, Settings, SlowConsumer, Upstream};
 use self::sweep::Sweep;
 use self::tokens::Kind;
 use crate::base::log::Log;
+use crate::base::region::Region;
 use crate::base::time::Instant;
 use crate::base::wheel::{TICK, Wheel, tick_of};
 use crate::dialect::plasma;
-use crate::hub::{Missed, Reader, Span, Topics, Writer};
+use crate::hub::{self, Format, Missed, Reader, Span, Topics, Writer};
 use crate::ring::{Attached, Completion, Errno, Listener, Piece, Ring};
 
-/// The ring's regions, in this order.
+/// The ring's regions, in this order: the log's frames for event streams.
 pub const FRAMES: u8 = 0;
+/// The log's frames for gRPC streams.
+pub const MESSAGES: u8 = 1;
 /// Bytes that never change: [`constants`].
-pub const CONSTANTS: u8 = 1;
+pub const CONSTANTS: u8 = 2;
 
-/// What the second region holds.
+/// The regions of a shard's ring; `constants` holds [`constants`].
+pub fn regions(log: &hub::Log, constants: &Arc<Region>) -> Vec<Arc<Region>> {
+    vec![Arc::clone(log.region(Format::Sse)), Arc::clone(log.region(Format::Grpc)), Arc::clone(constants)]
+}
+
+/// What the last region holds.
 pub fn constants() -> &'static [u8] {
     plasma::HEARTBEAT
 }
@@ -65,8 +75,18 @@ pub fn constants() -> &'static [u8] {
 /// The comment for quiet streams.
 const COMMENT: Piece = Piece { region: CONSTANTS, at: 0, len: plasma::HEARTBEAT.len() as u32 };
 
-fn piece_of(span: Span) -> Piece {
-    Piece { region: FRAMES, at: span.at, len: span.len }
+fn piece_of(span: Span, format: Format) -> Piece {
+    let region = match format {
+        Format::Sse => FRAMES,
+        Format::Grpc => MESSAGES,
+    };
+    Piece { region, at: span.at, len: span.len }
+}
+
+/// The format of a piece of the log.
+fn format_of(piece: Piece) -> Format {
+    debug_assert_ne!(piece.region, CONSTANTS);
+    if piece.region == FRAMES { Format::Sse } else { Format::Grpc }
 }
 
 /// Sends in one slice of a fan-out, a sweep or the farewells: some 2 ms of a core, the longest that an accept or a
@@ -96,6 +116,10 @@ enum Due {
     Stalled(u32),
     /// A listener rests after an error.
     Listen(Listener),
+    /// A connection's greeting, its leave, its end.
+    Connection { socket: u32 },
+    /// A stream's request or deadline; `lost` says that it has lost events and cannot be told.
+    Stream { key: u32, generation: u32, lost: bool },
 }
 
 /// Why a client is ended; the access log says it in a word.
@@ -115,6 +139,12 @@ enum Ending {
     Lapped,
     /// It kept talking although nobody listens on a stream.
     Chatter,
+    /// It broke the rules of HTTP/2.
+    Protocol,
+    /// It did not answer a PING.
+    KeepAlive,
+    /// Events were lost upstream, and it could not be told.
+    Lost,
     /// We go.
     Farewell,
     /// The kernel said something else.
@@ -181,6 +211,15 @@ pub struct Shard<R: Ring> {
     feed: Option<Feed>,
     drain: Drain,
     heads: streams::Heads,
+    connections: h2::Connections,
+    streams: h2::Streams,
+    /// Publications of this shard's own clients, on the shard that has the feed.
+    own_publications: Vec<mail::Publication>,
+    /// Streams that watch the health, and what they were told.
+    watches: Vec<u32>,
+    watched_healthy: bool,
+    /// Turns so far.
+    turns: u32,
     slice_max: u32,
     batch_max: u64,
     counts: Counts,
@@ -208,6 +247,12 @@ impl<R: Ring> Shard<R> {
             sweep: Sweep::new(&settings),
             drain: Drain::default(),
             heads: streams::Heads::default(),
+            connections: h2::Connections::default(),
+            streams: h2::Streams::default(),
+            own_publications: Vec::new(),
+            watches: Vec::new(),
+            watched_healthy: false,
+            turns: 0,
             clients: Clients::new(settings.slots),
             requests: Slab::new(),
             bodies_len: 0,
@@ -243,11 +288,16 @@ impl<R: Ring> Shard<R> {
         self.ring.wait(until)?;
         self.desk.awake();
         self.tick = self.tick_at(self.now());
+        self.turns = self.turns.wrapping_add(1);
         self.take_completions();
+        self.connections.begin_turn();
         self.take_mail();
         self.fire_alarms();
         self.run_feed();
+        self.make_changes();
+        self.tell_watches();
         self.read_log();
+        self.flush_connections();
         Ok(self.verdict())
     }
 
@@ -272,6 +322,8 @@ impl<R: Ring> Shard<R> {
         self.fanout.is_active()
             || self.sweep.is_behind()
             || !self.starved.is_empty()
+            || self.connections.are_dirty()
+            || !self.own_publications.is_empty()
             || self.drain.is_behind()
             || self.feed.as_ref().is_some_and(Feed::has_grown)
     }
@@ -311,10 +363,11 @@ impl<R: Ring> Shard<R> {
             (Kind::Peek, _) => self.on_peeked(token, result),
             (Kind::Deliver, _) => self.on_delivered(token, result),
             (Kind::Comment, _) => self.on_comment_cut(token, result),
+            (Kind::Frames, _) => self.on_frames_cut(token, result),
             (Kind::Write, Attached::Released { copied }) => self.on_released(token, copied),
             (Kind::Write, _) => self.on_written(token, result, more),
             // The place was given up when the close was asked for; nobody knows a peer that could not be told.
-            (Kind::Close | Kind::Peer, _) => {}
+            (Kind::Close | Kind::Peer | Kind::Stream, _) => {}
             (
                 kind @ (Kind::LinkResolve | Kind::LinkConnect | Kind::LinkRecv | Kind::LinkSend | Kind::LinkClose),
                 attached,
@@ -330,6 +383,8 @@ impl<R: Ring> Shard<R> {
                 Due::Request { socket } => self.on_request_late(socket),
                 Due::Stalled(key) => self.on_stalled(key),
                 Due::Listen(listener) => self.listen(listener),
+                Due::Connection { socket } => self.on_connection_due(socket),
+                Due::Stream { key, generation, lost } => self.on_stream_due(key, generation, lost),
             }
         }
         self.due = due;
@@ -394,12 +449,15 @@ impl<R: Ring> Shard<R> {
             && self.topics.membership_count() == 0
             && self.bodies_len == 0
             && self.profiles.is_empty()
+            && self.connections.is_empty()
+            && self.streams.is_empty()
+            && self.watches.is_empty()
     }
 
     /// Whether everything that was published so far has been sent, but for what is queued in the ring: for
     /// measurements.
     pub fn is_caught_up(&self) -> bool {
-        !self.is_busy() && !self.has_work() && self.outboxes.is_empty()
+        !self.is_busy() && !self.has_work() && self.outboxes.is_empty() && !self.streams.has_laggards()
     }
 
     /// The ring, for tests and measurements.

@@ -7,6 +7,7 @@
 //! Invariant: while a send is under way, nothing from `pinned` on is given up in the log.
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 use super::Shard;
 use super::clients::Stage;
@@ -14,7 +15,7 @@ use super::requests::AfterAnswer;
 use super::tokens::Kind;
 use crate::base::id::EventId;
 use crate::base::wheel::Alarm;
-use crate::hub::{Missed, Seq};
+use crate::hub::{Format, Missed, Seq};
 use crate::ring::{Errno, Flight, GATHER_MAX, Part, Piece, Ring, Socket, Token};
 use crate::wire::sse;
 
@@ -30,6 +31,8 @@ pub(super) enum Then {
     Answer(AfterAnswer),
     /// The last words: the socket is closed.
     Close,
+    /// HTTP/2: its connection goes on.
+    Connection,
 }
 
 /// Events that a stream lost, to be told in its place.
@@ -43,8 +46,8 @@ pub(super) struct Outbox {
     /// Whose it is; `None` once that client has gone and only the kernel still has to let go.
     pub socket: Option<u32>,
     /// Goes first: a head, an answer, the rest of something cut short.
-    pub rest: Option<Part>,
-    /// The record that `rest` is the end of.
+    pub rest: SmallVec<[Part; 1]>,
+    /// The record that `rest` is the end of, or the oldest.
     pub rest_of: Option<Seq>,
     pub gap: Option<Gap>,
     /// The next record to send.
@@ -91,7 +94,7 @@ impl Outbox {
     pub fn new(socket: u32, at: Seq, then: Then) -> Self {
         Self {
             socket: Some(socket),
-            rest: None,
+            rest: SmallVec::new(),
             rest_of: None,
             gap: None,
             at,
@@ -110,19 +113,20 @@ impl Outbox {
 
     /// Takes `len` bytes off the front of `rest`; whether all of it is gone.
     fn shorten_rest(&mut self, len: usize) -> bool {
-        match &mut self.rest {
-            Some(part) if len < part.len() => {
+        let mut left = len;
+        while let Some(part) = self.rest.first_mut() {
+            if left < part.len() {
                 match part {
-                    Part::Own(bytes) => *bytes = bytes.slice(len..),
-                    Part::Shared(piece) => *piece = cut(*piece, len),
+                    Part::Own(bytes) => *bytes = bytes.slice(left..),
+                    Part::Shared(piece) => *piece = cut(*piece, left),
                 }
-                false
+                return false;
             }
-            _ => {
-                (self.rest, self.rest_of) = (None, None);
-                true
-            }
+            left -= part.len();
+            self.rest.remove(0);
         }
+        self.rest_of = None;
+        true
     }
 }
 
@@ -168,7 +172,7 @@ impl<R: Ring> Shard<R> {
     fn assemble(&mut self, key: u32, socket: u32) -> (Vec<Part>, Sending) {
         self.flights = self.flights.wrapping_add(1);
         let outbox = &self.outboxes[key as usize];
-        let mut parts: Vec<Part> = outbox.rest.iter().cloned().collect();
+        let mut parts: Vec<Part> = outbox.rest.to_vec();
         let rest_len = parts.iter().map(Part::len).sum();
         let (mut len, mut until, mut notice) = (rest_len, outbox.at, None);
         if outbox.then == Then::Stream {
@@ -181,9 +185,9 @@ impl<R: Ring> Shard<R> {
             let memberships = self.clients.at(socket).memberships;
             let (reader, start) = (&self.reader, until);
             until = self.missed.visit(reader, &mut self.topics, memberships, start, |seq| {
-                let span = reader.span(reader.record(seq));
+                let span = reader.span(reader.record(seq), Format::Sse);
                 let fits = len + span.len as usize <= WRITE_LEN_MAX || len == 0;
-                let added = fits && add_span(&mut parts, span);
+                let added = fits && add_piece(&mut parts, super::piece_of(span, Format::Sse));
                 len += if added { span.len as usize } else { 0 };
                 added
             });
@@ -252,7 +256,7 @@ impl<R: Ring> Shard<R> {
             if left < notice.len() {
                 if left > 0 {
                     outbox.gap = None;
-                    outbox.rest = Some(Part::Own(notice.slice(left..)));
+                    outbox.rest = smallvec![Part::Own(notice.slice(left..))];
                 }
                 return self.count_sent(socket, is_stream, 0, sent);
             }
@@ -265,7 +269,7 @@ impl<R: Ring> Shard<R> {
         let outbox = &mut self.outboxes[key as usize];
         outbox.at = cut.at;
         if let Some((seq, piece)) = cut.rest {
-            (outbox.rest, outbox.rest_of) = (Some(Part::Shared(piece)), Some(seq));
+            (outbox.rest, outbox.rest_of) = (smallvec![Part::Shared(piece)], Some(seq));
         }
         debug_assert!(sent <= sending.len);
         self.count_sent(socket, is_stream, cut.whole, sent);
@@ -293,6 +297,10 @@ impl<R: Ring> Shard<R> {
                 self.answered(socket, after);
             }
             Then::Close => self.end(socket, super::Ending::Farewell),
+            Then::Connection => {
+                self.remove_outbox(key);
+                self.on_h2_through(socket);
+            }
         }
     }
 
@@ -323,6 +331,7 @@ impl<R: Ring> Shard<R> {
         let key = match stage {
             Stage::Request(key) => self.requests[key as usize].outbox()?,
             Stage::Behind(key) => key,
+            Stage::H2(key) => self.outbox_of_h2(key)?,
             Stage::Live | Stage::Free => return None,
         };
         self.outboxes.get(key as usize)?.flight.as_ref().map(Sending::flight)
@@ -352,17 +361,17 @@ impl<R: Ring> Shard<R> {
 }
 
 /// Adds a frame to the parts, to the last one if it follows it in memory; `false` when the list is full.
-fn add_span(parts: &mut Vec<Part>, span: crate::hub::Span) -> bool {
+fn add_piece(parts: &mut Vec<Part>, piece: Piece) -> bool {
     if let Some(Part::Shared(last)) = parts.last_mut()
-        && last.region == super::FRAMES
-        && last.at + u64::from(last.len) == span.at
+        && last.region == piece.region
+        && last.at + u64::from(last.len) == piece.at
     {
-        last.len += span.len;
+        last.len += piece.len;
         return true;
     }
     let fits = parts.len() < GATHER_MAX;
     if fits {
-        parts.push(Part::Shared(super::piece_of(span)));
+        parts.push(Part::Shared(piece));
     }
     fits
 }

@@ -25,8 +25,7 @@ pub(super) fn debug_page(policy: &Policy) -> Answer {
 
 impl<R: Ring> Shard<R> {
     /// A whole body is here.
-    pub(super) fn publish_body(&mut self, socket: u32, body: &[u8], publishing: Publishing) {
-        let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
+    pub(super) fn publish_body(&mut self, token: Token, body: &[u8], publishing: Publishing) {
         let event_max = self.settings.policy.event_max;
         let parsed =
             if publishing.debug { debug_event(body, event_max) } else { envelope::publish_body(body, event_max) };
@@ -36,7 +35,10 @@ impl<R: Ring> Shard<R> {
             }
             Ok(events) => {
                 let events = events.into_iter().map(event).collect();
-                self.publish(Publication { shard: self.desk.shard(), token, events });
+                if !self.publish(Publication { shard: self.desk.shard(), token, events }) {
+                    let busy = Answer::text(503, "too many publish requests at once\n").with("Retry-After", "1");
+                    self.answer_publish(token, |_, _| busy);
+                }
             }
             Err(bad) => {
                 if publishing.debug {
@@ -49,20 +51,17 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    fn publish(&mut self, publication: Publication) {
+    /// Hands events to the first shard; `false` when too many publications await their outcome.
+    pub(super) fn publish(&mut self, publication: Publication) -> bool {
         if !self.desk.expect() {
-            let busy = |_: &Self, _| Answer::text(503, "too many publish requests at once\n").with("Retry-After", "1");
-            return self.answer_publish(publication.token, busy);
+            return false;
         }
         match self.desk.send(publication) {
-            Some(own) => {
-                if let Some(feed) = &mut self.feed {
-                    feed.take(own);
-                }
-            }
+            Some(own) => self.own_publications.push(own),
             None if self.desk.must_ring(0) => self.ring.ring_bell(0),
             None => {}
         }
+        true
     }
 
     /// Takes in what other shards wrote.
@@ -75,6 +74,9 @@ impl<R: Ring> Shard<R> {
     /// Something became of a publication of ours.
     pub(super) fn on_outcome(&mut self, reply: Reply) {
         self.desk.fulfil();
+        if Kind::of(reply.token) == Kind::Stream && self.on_call_outcome(&reply) {
+            return;
+        }
         self.answer_publish(reply.token, |_, publishing| taken(&reply.outcome, publishing));
     }
 

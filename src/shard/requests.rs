@@ -15,7 +15,7 @@ use crate::base::log::access;
 use crate::base::wheel::Alarm;
 use crate::dialect::{Route, route};
 use crate::ring::{Errno, Part, RECV_LEN_MAX, Ring, Socket, Token};
-use crate::wire::http1::{Answer, Body, BodyLength, Head, Manner, Refusal, http_date, parse_head};
+use crate::wire::http1::{Answer, Body, BodyLength, Head, Manner, Refusal, http_date, is_h2_preface, parse_head};
 
 /// How long a connection that is to be closed may still talk: closing under unread bytes would reset it, and the answer
 /// would be lost with it.
@@ -40,6 +40,8 @@ pub(super) struct Request {
     paused: bool,
     /// Not everything that the client sends will be read.
     lingers: bool,
+    /// A request was taken on this connection already.
+    served: bool,
 }
 
 enum Phase {
@@ -97,6 +99,7 @@ impl Request {
             half_closed: false,
             paused: false,
             lingers: false,
+            served: false,
         }
     }
 
@@ -139,6 +142,11 @@ impl<R: Ring> Shard<R> {
                     return;
                 }
             }
+            Stage::H2(key) => {
+                if !self.begin_h2_receive(key) {
+                    return;
+                }
+            }
             Stage::Live | Stage::Behind(_) => {}
         }
         let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
@@ -162,6 +170,7 @@ impl<R: Ring> Shard<R> {
                 is_more |= request.half_closed;
                 self.take_bytes(socket, bytes);
             }
+            Stage::H2(_) => is_more |= self.on_h2_received(socket, bytes),
             _ => self.on_chatter(socket),
         }
         if is_more && self.clients.find(token).is_some() {
@@ -176,6 +185,9 @@ impl<R: Ring> Shard<R> {
         let stage = client.stage();
         if let Stage::Request(key) = stage {
             self.requests[key as usize].receiving = false;
+        }
+        if let Stage::H2(key) = stage {
+            self.end_h2_receive(key);
         }
         match (result, stage) {
             (Ok(_), Stage::Request(_)) => self.on_input_ended(socket),
@@ -225,8 +237,13 @@ impl<R: Ring> Shard<R> {
         let mut used = 0;
         while let Some(key) = self.request_key(socket) {
             let rest = &input[used..];
+            let is_first = !self.requests[key].served;
             let step = match &mut self.requests[key].phase {
                 Phase::Head if rest.is_empty() => break,
+                Phase::Head if is_first && is_h2_preface(rest) == Some(true) => {
+                    self.begin_h2(socket, rest);
+                    return input.len();
+                }
                 Phase::Head => self.advance_head(socket, rest),
                 Phase::Body(_) => self.advance_body(socket, key, rest),
                 Phase::Lingering(heard) => {
@@ -280,7 +297,8 @@ impl<R: Ring> Shard<R> {
                 if let Phase::Body(incoming) = phase {
                     self.bodies_len -= incoming.collected.len();
                     self.requests[key].phase = Phase::Publishing(incoming.publishing);
-                    self.publish_body(socket, &incoming.collected, incoming.publishing);
+                    let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
+                    self.publish_body(token, &incoming.collected, incoming.publishing);
                 }
                 Some(progress.used)
             }
@@ -298,6 +316,9 @@ impl<R: Ring> Shard<R> {
     /// A whole head is here.
     fn take_request(&mut self, socket: u32, head: &Head<'_>) {
         self.clients.at(socket).since = self.tick;
+        if let Some(key) = self.request_key(socket) {
+            self.requests[key].served = true;
+        }
         let body = match head.body() {
             Ok(body) => body,
             Err(refusal) => return self.refuse(socket, refusal),
@@ -360,7 +381,8 @@ impl<R: Ring> Shard<R> {
         // A request without a body is complete already.
         if matches!(length, BodyLength::None | BodyLength::Exactly(0)) {
             self.requests[key].phase = Phase::Publishing(publishing);
-            self.publish_body(socket, b"", publishing);
+            let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
+            self.publish_body(token, b"", publishing);
         }
     }
 
@@ -377,8 +399,11 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    /// The answer to a publish request that `token` (of kind `Recv`) was made for.
+    /// The answer to a publish request that `token` (of kind `Recv` or `Stream`) was made for.
     pub(super) fn answer_publish(&mut self, token: Token, answer: impl FnOnce(&Self, Publishing) -> Answer) {
+        if Kind::of(token) == Kind::Stream {
+            return self.answer_stream_publish(token, answer);
+        }
         if self.clients.find(token).is_none() {
             return;
         }
@@ -410,7 +435,7 @@ impl<R: Ring> Shard<R> {
     fn send_answer(&mut self, socket: u32, bytes: Bytes, after: AfterAnswer) {
         let Some(key) = self.request_key(socket) else { return };
         let mut outbox = Outbox::new(socket, self.reader.seen(), Then::Answer(after));
-        outbox.rest = Some(Part::Own(bytes));
+        outbox.rest = smallvec::smallvec![Part::Own(bytes)];
         let outbox = self.outboxes.insert(outbox) as u32;
         self.requests[key].outbox = Some(outbox);
         self.pump(outbox);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::feed::redis;
 use crate::dialect::Policy;
+use crate::wire::h2::Bounds;
 
 /// How idle clients are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,37 @@ pub enum Upstream {
     Redis(redis::Settings),
 }
 
+/// What concerns HTTP/2 only. Times are in ticks; 0 is never.
+#[derive(Clone, Debug)]
+pub struct H2 {
+    /// What a connection may do.
+    pub bounds: Bounds,
+    /// A peer that was silent for so long is asked whether it is still there.
+    pub keepalive: u32,
+    /// And is gone if it has not answered after so long.
+    pub keepalive_timeout: u32,
+    /// A connection without a stream for so long is ended.
+    pub idle_max: u32,
+    /// A connection of that age is ended, give or take a tenth.
+    pub age_max: u32,
+}
+
+impl Default for H2 {
+    /// What holds when nothing is said.
+    fn default() -> Self {
+        let bounds = Bounds { streams_max: 1_000, ping_every: 100 };
+        Self { bounds, keepalive: 300, keepalive_timeout: 100, idle_max: 3_000, age_max: 0 }
+    }
+}
+
+impl H2 {
+    /// The age that a connection may reach, `random` within a tenth of the setting.
+    pub fn age_in_ticks(&self, random: u64) -> u32 {
+        let spread = u64::from(self.age_max / 5) + 1;
+        (self.age_max - self.age_max / 10).saturating_add((random % spread) as u32)
+    }
+}
+
 /// The settings of a shard.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -53,6 +85,8 @@ pub struct Settings {
     pub drain: Duration,
     /// Sends from this many bytes on are made from the log's memory itself.
     pub zero_copy_from: Option<usize>,
+    /// What concerns HTTP/2 only.
+    pub h2: H2,
     /// Places in the ring's table of sockets.
     pub slots: u32,
     /// Where events come from.

@@ -34,7 +34,7 @@ impl<R: Ring> Shard<R> {
         (client.memberships, client.profile) = (memberships, profile);
         let (at, gap) = self.place_of(subscription.resume);
         let mut outbox = Outbox::new(socket, at, Then::Stream);
-        outbox.rest = Some(Part::Own(self.head_of_stream(head.version_minor())));
+        outbox.rest = smallvec::smallvec![Part::Own(self.head_of_stream(head.version_minor()))];
         outbox.gap = gap;
         self.counts.streams += 1;
         self.desk.note_stream();
@@ -48,7 +48,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Where a stream begins, and what it is told of what it can't have.
-    fn place_of(&self, resume: Resume) -> (Seq, Option<Gap>) {
+    pub(super) fn place_of(&self, resume: Resume) -> (Seq, Option<Gap>) {
         let Resume::After(from) = resume else { return (self.reader.seen(), None) };
         match self.reader.locate(from) {
             Place::Before(seq) => (seq, None),

@@ -112,8 +112,13 @@ impl<R: Ring> Shard<R> {
         while sent < self.slice_max && seen < PLACES_MAX {
             let Some(place) = self.sweep.hearts.step(places) else { break };
             seen += 1;
-            if self.clients.stage(place) != Stage::Live {
-                continue;
+            match self.clients.stage(place) {
+                Stage::Live => {}
+                Stage::H2(_) => {
+                    self.care_for(place, self.sweep.quiet);
+                    continue;
+                }
+                _ => continue,
             }
             let client = self.clients.at(place);
             if self.tick - client.quiet_since >= self.sweep.quiet {
@@ -162,7 +167,7 @@ impl<R: Ring> Shard<R> {
                 let rest = cut(COMMENT, sent as usize);
                 client.count(0, -i64::from(rest.len));
                 let mut outbox = Outbox::new(socket, self.reader.seen(), Then::Stream);
-                outbox.rest = Some(Part::Shared(rest));
+                outbox.rest = smallvec::smallvec![Part::Shared(rest)];
                 self.put_behind(socket, outbox);
             }
         }

@@ -22,6 +22,10 @@ pub(super) enum Kind {
     Comment,
     /// Index: an outbox; generation: the low bits of its flight's number.
     Write,
+    /// Index: a send of this turn over HTTP/2 that did not go out whole; generation: its client's.
+    Frames,
+    /// No op: a stream of HTTP/2 that awaits an outcome.
+    Stream,
     /// A client's socket was closed.
     Close,
     /// Index: a link to the upstream; generation: its attempt. So the next four.
@@ -32,7 +36,7 @@ pub(super) enum Kind {
     LinkClose,
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 16] = [
     Kind::Accept,
     Kind::Peer,
     Kind::Poll,
@@ -41,6 +45,8 @@ const KINDS: [Kind; 14] = [
     Kind::Deliver,
     Kind::Comment,
     Kind::Write,
+    Kind::Frames,
+    Kind::Stream,
     Kind::Close,
     Kind::LinkResolve,
     Kind::LinkConnect,

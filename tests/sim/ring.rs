@@ -21,6 +21,9 @@ use super::dice::Dice;
 use super::kernel::{Kernel, Sleep, Slot, SlotState};
 use super::net::Place;
 
+/// Bytes that can be staged: as many as the real ring takes.
+const STAGED_LEN_MAX: usize = 256 * 1024;
+
 /// What a ring is built with.
 pub struct RingSpec {
     /// Addresses of its listeners; shards may share them.
@@ -41,6 +44,7 @@ pub struct SimRing {
     queue: Vec<Op>,
     gathers: Vec<Vec<Piece>>,
     flight_next: u32,
+    staged: usize,
 }
 
 /// An op that waits for the next submission.
@@ -67,6 +71,7 @@ impl SimRing {
         let shard = world.kernels.len();
         let slots = OUTGOING + spec.slots as u32;
         let count = world.weather.recv_buffers;
+        let staging = Arc::new(Region::new(STAGED_LEN_MAX).expect("memory for staged bytes"));
         world.kernels.push(Kernel {
             slots: (0..slots).map(|_| Slot::default()).collect(),
             free: [(OUTGOING..slots).map(Reverse).collect(), (0..OUTGOING).map(Reverse).collect()],
@@ -75,7 +80,7 @@ impl SimRing {
             posted: VecDeque::new(),
             late: Slab::new(),
             backlogs: spec.listeners.iter().map(|_| (VecDeque::new(), None)).collect(),
-            regions: spec.regions.into(),
+            regions: spec.regions.into_iter().chain([staging]).collect(),
             area: Rc::new(Region::new(usize::from(count) * RECV_LEN_MAX).expect("memory for receive buffers")),
             buffers_free: (0..count).collect(),
             buffer_count: usize::from(count),
@@ -97,7 +102,7 @@ impl SimRing {
         let (now, unix_millis, dice) = (Instant::from_nanos(world.now), world.unix_millis(), world.dice.fork());
         drop(world);
         let core = Rc::clone(core);
-        Self { core, shard, now, unix_millis, dice, queue: Vec::new(), gathers: Vec::new(), flight_next: 0 }
+        Self { core, shard, now, unix_millis, dice, queue: Vec::new(), gathers: Vec::new(), flight_next: 0, staged: 0 }
     }
 
     /// Which shard's it is.
@@ -137,6 +142,7 @@ impl SimRing {
         }
         core.kernels[self.shard].batch += 1;
         self.gathers.clear();
+        self.staged = 0;
     }
 
     /// Whether a wait until `until` is over; if not, the shard sleeps from now on.
@@ -215,6 +221,20 @@ impl Ring for SimRing {
         let kernel = &mut core.kernels[self.shard];
         assert!(!kernel.buffers_free.contains(&buffer.id()), "a buffer comes back once");
         kernel.buffers_free.push(buffer.id());
+    }
+
+    fn stage(&mut self, bytes: &[u8]) -> Option<Piece> {
+        let core = self.core.borrow();
+        let regions = &core.kernels[self.shard].regions;
+        let (index, region) = (regions.len() - 1, regions.last().expect("the staging is the last region"));
+        if bytes.len() > region.len() - self.staged {
+            return None;
+        }
+        // SAFETY: nothing that was staged before and not submitted yet is written over.
+        unsafe { region.write(self.staged, bytes) };
+        let piece = Piece { region: index as u8, at: self.staged as u64, len: bytes.len() as u32 };
+        self.staged += bytes.len();
+        Some(piece)
     }
 
     fn gather(&mut self, pieces: &[Piece]) -> Gather {

@@ -12,7 +12,7 @@ use plasma::base::log;
 use plasma::base::region::Region;
 use plasma::hub::{Log, Reader};
 use plasma::shard::mail::Office;
-use plasma::shard::{Shard, Turn, constants};
+use plasma::shard::{Shard, Turn, constants, regions};
 
 use crate::sim::peers::{Publisher, Redis, Subscriber};
 use crate::sim::{Ledger, MILLIS, PeerId, RingSpec, SECONDS, SimRing, World};
@@ -257,7 +257,7 @@ fn build(world: &mut World, plan: &Plan) -> (Arc<Office>, Vec<House>, Rc<Cell<bo
     let (stop, mut writer, mut houses) = (Rc::new(Cell::new(false)), Some(writer), Vec::new());
     for desk in desks {
         let number = desk.shard();
-        let regions = vec![Arc::clone(event_log.region()), Arc::clone(&constants)];
+        let regions = regions(&event_log, &constants);
         let ring = world.ring(RingSpec { listeners: vec![door()], regions, slots: plan.slots });
         let reader = Reader::new(Arc::clone(&event_log), number);
         let mut shard = Shard::new(ring, Arc::clone(&settings), desk, reader, writer.take(), 1, lines.clone());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use plasma::dialect::{Policy, Publish};
 use plasma::ring::OUTGOING;
 use plasma::shard::feed::redis;
-use plasma::shard::{Idle, Settings, SlowConsumer, Upstream};
+use plasma::shard::{H2, Idle, Settings, SlowConsumer, Upstream};
 
 use crate::sim::peers::{Pace, RedisPlan};
 use crate::sim::{Dice, Expected, MILLIS, SECONDS};
@@ -158,6 +158,7 @@ fn settings(dice: &mut Dice, event_max: usize, slots: usize, upstream: Upstream)
             publish: Publish::Open,
             event_max,
             publish_max: 16 << 20,
+            reflection: true,
         },
         idle: if dice.one_in(3) { Idle::Dense } else { Idle::Poll },
         heartbeat: millis(800, 15_000, dice),
@@ -165,6 +166,7 @@ fn settings(dice: &mut Dice, event_max: usize, slots: usize, upstream: Upstream)
         write_timeout: millis(500, 30_000, dice),
         request_timeout: millis(1_000, 10_000, dice),
         drain: if dice.one_in(5) { Duration::ZERO } else { millis(200, 10_000, dice) },
+        h2: H2::default(),
         zero_copy_from: match dice.below(3) {
             0 => None,
             1 => Some(dice.spread(1, 1_000) as usize),

@@ -14,8 +14,8 @@ use super::wait::{Deadline, pass};
 pub const MIB: u64 = 1 << 20;
 
 /// What the process may keep of memory that it needed for a moment: the allocator's arenas, tables at their full size,
-/// and the log, which the witness fills.
-const KEPT_BYTES: u64 = 8 * MIB + 2 * HISTORY_BYTES;
+/// and the log, which the witness fills: two formats of it, and its records.
+const KEPT_BYTES: u64 = 8 * MIB + 3 * HISTORY_BYTES;
 
 /// The smallest log for events of the usual size.
 const HISTORY_BYTES: u64 = 8 * MIB;

@@ -57,7 +57,7 @@ impl Plasma {
         let options = uring::Options {
             slots: settings.slots,
             listeners,
-            regions: vec![Arc::clone(log.region()), Arc::new(Region::holding(shard::constants())?)],
+            regions: shard::regions(&log, &Arc::new(Region::holding(shard::constants())?)),
             shard: 0,
             bells: Arc::new(Bells::new(1)?),
         };
@@ -189,6 +189,7 @@ fn settings(connections: u32, zero_copy: bool) -> Settings {
         publish: dialect::Publish::Closed,
         event_max: 1 << 20,
         publish_max: 16 << 20,
+        reflection: true,
     };
     Settings {
         policy,
@@ -200,6 +201,7 @@ fn settings(connections: u32, zero_copy: bool) -> Settings {
         write_timeout: Duration::from_secs(30),
         request_timeout: Duration::from_secs(10),
         drain: Duration::from_secs(1),
+        h2: shard::H2::default(),
         zero_copy_from: zero_copy.then_some(16 * 1024),
         // A table is never filled to the brim.
         slots: (connections + connections / 10 + 64).min(machine::file_limit()),

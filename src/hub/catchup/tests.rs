@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::hub::log::{Log, Writer};
+use crate::hub::log::{Frames, Log, Writer};
 use crate::hub::topics::Subscriber;
 
 const START: u64 = 1_790_000_000_000;
+
+const FRAMES: Frames<'_> = Frames { sse: b"frame", grpc: b"message" };
 
 struct Hub {
     writer: Writer,
@@ -23,7 +25,7 @@ impl Hub {
     fn events(&mut self, names: &[&str]) {
         for name in names {
             let id = self.writer.next_id(START);
-            self.writer.append(id, name.as_bytes(), b"frame").expect("there is room");
+            self.writer.append(id, name.as_bytes(), FRAMES).expect("there is room");
         }
         self.writer.publish();
         self.reader.take(1_000);
@@ -76,7 +78,7 @@ fn notices_concern_everyone() {
     let mut hub = Hub::new();
     let memberships = hub.join(&["a"]);
     hub.events(&["x", "a"]);
-    hub.writer.append_notice(b"notice").expect("there is room");
+    hub.writer.append_notice(FRAMES).expect("there is room");
     hub.events(&["x", "a"]);
     assert_eq!(hub.missed(memberships, 0, 9), (vec![1, 2, 4], 5));
     assert_eq!(hub.missed(Memberships::NONE, 0, 9), (vec![2], 5));

@@ -1,9 +1,10 @@
 //! The event log: bounded, append-only, one writer, many readers, no locks.
 //!
-//! An event is framed once; its bytes lie in a ring of memory that every shard's kernel ring knows, so that consecutive
-//! events are consecutive bytes. Around them lie three more rings: records (one per event), links (one per event and
-//! level of its topic, chained both ways through the events of that topic), and the names of topics. An index leads
-//! from a topic to its newest link, so finding what somebody missed costs as much as it missed.
+//! An event is framed once per wire format; its bytes lie in a ring of memory per format that every shard's kernel ring
+//! knows, so that in each of them consecutive events are consecutive bytes. Around them lie three more rings: records
+//! (one per event), links (one per event and level of its topic, chained both ways through the events of that topic),
+//! and the names of topics. An index leads from a topic to its newest link, so finding what somebody missed costs as
+//! much as it missed.
 //!
 //! Old parts are given up in two steps and nobody is waited for but the shards themselves. The writer raises the
 //! **tail** while there is still room; each shard, in its next turn, takes leave of what lies before it (telling the
@@ -12,7 +13,7 @@
 //! Invariants:
 //! - floor of any shard <= its own tail <= the log's tail <= head;
 //! - what lies in [least floor, head) never changes, but for the forward links, which are set once;
-//! - a frame never crosses the end of the ring of bytes.
+//! - a frame never crosses the end of its ring of bytes.
 
 mod index;
 mod memory;
@@ -41,7 +42,40 @@ impl Seq {
     }
 }
 
-/// Where a frame lies in the region of frames.
+/// A wire format that the log keeps frames in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A block of an event stream.
+    Sse,
+    /// A message of a gRPC stream, length prefix included.
+    Grpc,
+}
+
+impl Format {
+    /// Every format, each at its place.
+    pub const ALL: [Self; 2] = [Self::Sse, Self::Grpc];
+}
+
+/// One event in every format.
+#[derive(Clone, Copy, Debug)]
+pub struct Frames<'a> {
+    /// For event streams.
+    pub sse: &'a [u8],
+    /// For gRPC streams.
+    pub grpc: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// The frame in one format.
+    pub fn of(&self, format: Format) -> &'a [u8] {
+        match format {
+            Format::Sse => self.sse,
+            Format::Grpc => self.grpc,
+        }
+    }
+}
+
+/// Where a frame lies in the region of its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// First byte, counted from the start of the region.
@@ -59,15 +93,16 @@ pub enum Kind {
     Everyone,
 }
 
-/// What the log keeps of an event besides its bytes. 40 bytes.
+/// What the log keeps of an event besides its bytes. 56 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// The event's id; a notice has that of the event before it.
     pub id: EventId,
-    frame_at: u64,
+    /// By format, as the lengths.
+    frame_at: [u64; 2],
     link_at: u64,
     name_at: u64,
-    frame_len: u32,
+    frame_len: [u32; 2],
     name_len: u16,
     levels: u16,
 }
@@ -82,8 +117,8 @@ impl Record {
     }
 
     /// Length of its frame in bytes.
-    pub fn frame_len(&self) -> u32 {
-        self.frame_len
+    pub fn frame_len(&self, format: Format) -> u32 {
+        self.frame_len[format as usize]
     }
 
     fn links(&self) -> std::ops::Range<u64> {
@@ -109,7 +144,8 @@ struct Floor(AtomicU64);
 
 /// The part of the log that all threads share.
 pub struct Log {
-    frames: Bytes,
+    /// By format.
+    frames: [Bytes; 2],
     names: Bytes,
     records: Table<Record>,
     links: Table<Link>,
@@ -124,15 +160,15 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log that keeps `len` bytes of frames for `shards` readers, and its writer. Ids begin after `unix_millis`;
-    /// `seed` makes the hash of topic names unguessable. Besides `len` it takes at most about `len` more for records,
-    /// links and names, all of it touched only as it fills.
+    /// A log that keeps `len` bytes of frames in each format for `shards` readers, and its writer. Ids begin after
+    /// `unix_millis`; `seed` makes the hash of topic names unguessable. Besides, records, links and names take at most
+    /// about 1.2 times `len`. All of it is touched only as it fills.
     pub fn new(len: usize, shards: usize, unix_millis: u64, seed: u64) -> io::Result<(Arc<Self>, Writer)> {
         // A frame is rarely below 128 bytes (20 of them are its id), and an event of two levels is the common case.
         let records = (len / 128).next_power_of_two();
         let links = records * 2;
         let log = Arc::new(Self {
-            frames: Bytes::new(len)?,
+            frames: [Bytes::new(len)?, Bytes::new(len)?],
             names: Bytes::new((len / 8).max(64 * 1024))?,
             records: Table::new(records)?,
             links: Table::new(links)?,
@@ -148,9 +184,13 @@ impl Log {
         Ok((log, writer))
     }
 
-    /// The memory that holds the frames, for the kernel.
-    pub fn region(&self) -> &Arc<Region> {
-        self.frames.region()
+    /// The memory that holds the frames of one format, for the kernel.
+    pub fn region(&self, format: Format) -> &Arc<Region> {
+        self.frames(format).region()
+    }
+
+    fn frames(&self, format: Format) -> &Bytes {
+        &self.frames[format as usize]
     }
 
     /// The first record not yet published.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Link, Log, Record, Seq, Span};
+use super::{Format, Kind, Link, Log, Record, Seq, Span};
 use crate::base::id::EventId;
 
 /// Where an id that a client named lies in the log.
@@ -11,7 +11,7 @@ use crate::base::id::EventId;
 pub enum Place {
     /// Right before this record, nothing between.
     Before(Seq),
-    /// Older than what is held: of an earlier process, or given up.
+    /// Not all that came after it is held: it is of an earlier process, or something was given up.
     Expired,
     /// No id that this process gave: another node's.
     Unknown,
@@ -25,13 +25,15 @@ pub struct Reader {
     seen: Seq,
     /// Id of the newest record that this reader took leave of.
     lost_through: EventId,
+    /// Whether that was a notice: whoever knows this id may have missed it.
+    lost_notice: bool,
 }
 
 impl Reader {
     /// The reader of `shard`. Must exist before anything is published, once per shard.
     pub fn new(log: Arc<Log>, shard: usize) -> Self {
         let lost_through = log.began;
-        Self { log, shard, tail: Seq(0), seen: Seq(0), lost_through }
+        Self { log, shard, tail: Seq(0), seen: Seq(0), lost_through, lost_notice: false }
     }
 
     /// The log it reads.
@@ -83,7 +85,8 @@ impl Reader {
     pub fn leave(&mut self, tail: Seq, pinned: Seq) {
         debug_assert!(self.tail <= tail && tail <= self.seen);
         if self.tail < tail {
-            self.lost_through = self.record(Seq(tail.0 - 1)).id;
+            let last = self.record(Seq(tail.0 - 1));
+            (self.lost_through, self.lost_notice) = (last.id, last.kind() == Kind::Everyone);
             self.tail = tail;
         }
         self.log.floors[self.shard].0.store(pinned.min(tail).0, Ordering::Release);
@@ -100,14 +103,24 @@ impl Reader {
     }
 
     /// Where its frame lies.
-    pub fn span(&self, record: &Record) -> Span {
-        self.log.frames.span(record.frame_at, record.frame_len)
+    pub fn span(&self, record: &Record, format: Format) -> Span {
+        self.log.frames(format).span(record.frame_at[format as usize], record.frame_len(format))
     }
 
-    /// A copy of `len` bytes at `at` of the region of frames, part of a frame that may still be read.
-    pub fn copy(&self, at: u64, len: u32) -> bytes::Bytes {
+    /// The frame of record `seq`, for whoever sends it changed.
+    ///
+    /// # Panics
+    /// As [`Reader::record`].
+    pub fn frame(&self, seq: Seq, format: Format) -> &[u8] {
+        let record = self.record(seq);
+        // SAFETY: the record may be read, and the floor that protects it is not raised while `self` is borrowed.
+        unsafe { self.log.frames(format).read(record.frame_at[format as usize], record.frame_len(format) as usize) }
+    }
+
+    /// A copy of `len` bytes at `at` of the region of a format, part of a frame that may still be read.
+    pub fn copy(&self, format: Format, at: u64, len: u32) -> bytes::Bytes {
         // SAFETY: part of a frame at or above our floor.
-        bytes::Bytes::copy_from_slice(unsafe { self.log.region().bytes(at as usize, len as usize) })
+        bytes::Bytes::copy_from_slice(unsafe { self.log.region(format).bytes(at as usize, len as usize) })
     }
 
     /// The topics it belongs to: hash and name, outermost first.
@@ -127,7 +140,8 @@ impl Reader {
 
     /// Where `id` lies in the log, what was not taken in yet included: another shard's client may know it already.
     pub fn locate(&self, id: EventId) -> Place {
-        if id < self.lost_through || id <= self.log.began {
+        let is_lost = id < self.lost_through || id == self.lost_through && self.lost_notice;
+        if is_lost || id <= self.log.began {
             return Place::Expired;
         }
         // The first record with a greater id; notices share the id of the event before them and come after it.

@@ -11,14 +11,19 @@ fn log_of(len: usize, shards: usize) -> (Arc<Log>, Writer, Vec<Reader>) {
 }
 
 fn append(writer: &mut Writer, name: &str, frame: &[u8]) -> Result<EventId, Full> {
-    let id = writer.next_id(START);
-    writer.append(id, name.as_bytes(), frame).map(|()| id)
+    append_as(writer, name, Frames { sse: frame, grpc: frame })
 }
 
+fn append_as(writer: &mut Writer, name: &str, frames: Frames<'_>) -> Result<EventId, Full> {
+    let id = writer.next_id(START);
+    writer.append(id, name.as_bytes(), frames).map(|()| id)
+}
+
+/// The frame in both formats, if they are the same.
 fn frame_of(reader: &Reader, seq: Seq) -> &[u8] {
-    let span = reader.span(reader.record(seq));
-    // SAFETY: the record may be read, so its frame is not written.
-    unsafe { reader.log().region().bytes(span.at as usize, span.len as usize) }
+    let [sse, grpc] = Format::ALL.map(|format| reader.frame(seq, format));
+    assert_eq!(sse, grpc);
+    sse
 }
 
 fn chain<'a>(log: &Log, name: &'a str) -> Chain<'a> {
@@ -45,9 +50,55 @@ fn consecutive_events_are_consecutive_bytes() {
     assert!(!readers[0].has_news(), "nothing is seen before it is published");
     writer.publish();
     assert_eq!(readers[0].take(10), Seq(0)..Seq(3));
-    let spans: Vec<Span> = (0..3).map(|seq| readers[0].span(readers[0].record(Seq(seq)))).collect();
-    assert!(spans.windows(2).all(|pair| pair[0].at + u64::from(pair[0].len) == pair[1].at));
+    for format in Format::ALL {
+        let span = |seq| readers[0].span(readers[0].record(Seq(seq)), format);
+        let spans: Vec<Span> = (0..3).map(span).collect();
+        assert!(spans.windows(2).all(|pair| pair[0].at + u64::from(pair[0].len) == pair[1].at));
+    }
     assert_eq!(frame_of(&readers[0], Seq(1)), b"two2");
+}
+
+#[test]
+fn each_format_has_bytes_of_its_own() {
+    let (log, mut writer, mut readers) = log_of(16 * 1024, 1);
+    for (sse, grpc) in [(&b"a long block"[..], &b"short"[..]), (b"", b"message")] {
+        append_as(&mut writer, "t", Frames { sse, grpc }).expect("there is room");
+    }
+    writer.append_notice(Frames { sse: b"notice", grpc: b"a notice" }).expect("there is room");
+    writer.publish();
+    let reader = &mut readers[0];
+    reader.take(10);
+    let frames = |format| (0..3).map(|seq| reader.frame(Seq(seq), format)).collect::<Vec<_>>();
+    assert_eq!(frames(Format::Sse), [&b"a long block"[..], b"", b"notice"]);
+    assert_eq!(frames(Format::Grpc), [&b"short"[..], b"message", b"a notice"]);
+    let last = reader.record(Seq(2));
+    let (span, len) = (reader.span(last, Format::Grpc), last.frame_len(Format::Grpc));
+    assert_eq!((span.at, span.len, len), (12, 8, 8));
+    assert_eq!(reader.copy(Format::Grpc, span.at + 2, 6), "notice");
+    assert!(!Arc::ptr_eq(log.region(Format::Sse), log.region(Format::Grpc)));
+}
+
+#[test]
+fn whichever_format_fills_first_makes_the_writer_wait() {
+    for large in Format::ALL {
+        let (_, mut writer, mut readers) = log_of(16 * 1024, 1);
+        let (kilo, tiny) = ([b'x'; 1000], [b'y'; 10]);
+        let frames = match large {
+            Format::Sse => Frames { sse: &kilo, grpc: &tiny },
+            Format::Grpc => Frames { sse: &tiny, grpc: &kilo },
+        };
+        let mut written = 0;
+        while append_as(&mut writer, "t", frames).is_ok() {
+            writer.publish();
+            written += 1;
+            assert!(written < 100, "the reader never takes leave");
+        }
+        assert!((14..=16).contains(&written), "{written} frames of 1000 bytes fill 16 KiB");
+        readers[0].take(100);
+        let tail = readers[0].leaving().expect("the writer asks for room");
+        readers[0].leave(tail, tail);
+        append_as(&mut writer, "t", frames).expect("room again");
+    }
 }
 
 #[test]
@@ -83,7 +134,7 @@ fn ids_lead_to_their_place_or_say_why_not() {
     let (_, mut writer, mut readers) = log_of(16 * 1024, 1);
     let first = append(&mut writer, "t", b"frame").expect("there is room");
     let second = append(&mut writer, "t", b"frame").expect("there is room");
-    writer.append_notice(b"notice").expect("there is room");
+    writer.append_notice(Frames { sse: b"notice", grpc: b"notice" }).expect("there is room");
     let third = append(&mut writer, "t", b"frame").expect("there is room");
     writer.publish();
     let reader = &mut readers[0];
@@ -98,6 +149,11 @@ fn ids_lead_to_their_place_or_say_why_not() {
     reader.leave(tail, tail);
     assert_eq!(reader.locate(first), Place::Expired);
     assert_eq!(reader.locate(second), Place::Before(Seq(2)), "nothing was lost after the last one given up");
+    assert_eq!(reader.locate(third), Place::Before(Seq(4)));
+    writer.give_up(1);
+    let tail = reader.leaving().expect("the tail was raised");
+    reader.leave(tail, tail);
+    assert_eq!(reader.locate(second), Place::Expired, "the notice was lost, though no event was");
     assert_eq!(reader.locate(third), Place::Before(Seq(4)));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{EVERYONE, Kind, Link, Log, Record, Seq};
+use super::{EVERYONE, Format, Frames, Kind, Link, Log, Record, Seq};
 use crate::base::id::EventId;
 use crate::base::levels::levels;
 
@@ -25,7 +25,8 @@ pub struct Writer {
 /// The positions after the newest entry of each ring.
 #[derive(Clone, Copy, Default)]
 struct Ends {
-    frame: u64,
+    /// By format.
+    frame: [u64; 2],
     link: u64,
     name: u64,
 }
@@ -56,18 +57,18 @@ impl Writer {
         self.head.0
     }
 
-    /// Appends an event of type `name` (at most `TOPIC_LEN_MAX` bytes), framed as `frame`, under `id` (from
+    /// Appends an event of type `name` (at most `TOPIC_LEN_MAX` bytes), framed as `frames`, under `id` (from
     /// [`Writer::next_id`]). Readers see it after [`Writer::publish`].
-    pub fn append(&mut self, id: EventId, name: &[u8], frame: &[u8]) -> Result<(), Full> {
+    pub fn append(&mut self, id: EventId, name: &[u8], frames: Frames<'_>) -> Result<(), Full> {
         debug_assert!(id > self.last_id);
-        self.put(id, Kind::Event, name, frame)?;
+        self.put(id, Kind::Event, name, frames)?;
         self.last_id = id;
         Ok(())
     }
 
     /// Appends a notice for every subscriber. It has no id of its own.
-    pub fn append_notice(&mut self, frame: &[u8]) -> Result<(), Full> {
-        self.put(self.last_id, Kind::Everyone, b"", frame)
+    pub fn append_notice(&mut self, frames: Frames<'_>) -> Result<(), Full> {
+        self.put(self.last_id, Kind::Everyone, b"", frames)
     }
 
     /// Shows the readers everything appended so far.
@@ -75,30 +76,32 @@ impl Writer {
         self.log.head.0.store(self.head.0, Ordering::Release);
     }
 
-    fn put(&mut self, id: EventId, kind: Kind, name: &[u8], frame: &[u8]) -> Result<(), Full> {
+    fn put(&mut self, id: EventId, kind: Kind, name: &[u8], frames: Frames<'_>) -> Result<(), Full> {
         let lens = levels(name);
         let levels = if kind == Kind::Event { lens.clone().count() as u16 } else { 1 };
         let at = Ends {
-            frame: self.log.frames.fit(self.ends.frame, frame.len()),
+            frame: Format::ALL.map(|f| self.log.frames(f).fit(self.ends.frame[f as usize], frames.of(f).len())),
             link: self.ends.link,
             name: self.log.names.fit(self.ends.name, name.len()),
         };
         let ends = Ends {
-            frame: at.frame + frame.len() as u64,
+            frame: Format::ALL.map(|f| at.frame[f as usize] + frames.of(f).len() as u64),
             link: at.link + u64::from(levels),
             name: at.name + name.len() as u64,
         };
         self.make_room(at, ends)?;
         // SAFETY: we are the writer, and `make_room` has seen that these places lie below every floor.
         unsafe {
-            self.log.frames.put(at.frame, frame);
+            for format in Format::ALL {
+                self.log.frames(format).put(at.frame[format as usize], frames.of(format));
+            }
             self.log.names.put(at.name, name);
             let record = Record {
                 id,
                 frame_at: at.frame,
                 link_at: at.link,
                 name_at: at.name,
-                frame_len: frame.len() as u32,
+                frame_len: Format::ALL.map(|format| frames.of(format).len() as u32),
                 name_len: name.len() as u16,
                 levels: if kind == Kind::Event { levels } else { levels | EVERYONE },
             };
@@ -186,11 +189,13 @@ impl Writer {
         let log = &self.log;
         if oldest == self.head {
             // Nothing is kept: only the newcomer itself counts, wherever it has to begin.
-            return ends.frame - at.frame <= log.frames.len() && ends.name - at.name <= log.names.len();
+            let fits = |f: Format| ends.frame[f as usize] - at.frame[f as usize] <= log.frames(f).len();
+            return Format::ALL.into_iter().all(fits) && ends.name - at.name <= log.names.len();
         }
         // SAFETY: records from the least floor on are intact, and `oldest` is at least that.
         let oldest_record = unsafe { log.records.read(oldest.0) };
-        within(ends.frame - oldest_record.frame_at, log.frames.len())
+        let used = |f: Format| ends.frame[f as usize] - oldest_record.frame_at[f as usize];
+        Format::ALL.into_iter().all(|format| within(used(format), log.frames(format).len()))
             && within(ends.link - oldest_record.link_at, log.links.count())
             && within(ends.name - oldest_record.name_at, log.names.len())
             && within(self.head.0 + 1 - oldest.0, log.records.count())

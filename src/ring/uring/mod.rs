@@ -409,6 +409,10 @@ impl Ring for Uring {
         self.buffers.provide(buffer.id());
     }
 
+    fn stage(&mut self, bytes: &[u8]) -> Option<Piece> {
+        self.staging.put_bytes(bytes)
+    }
+
     fn gather(&mut self, pieces: &[Piece]) -> Gather {
         let len = pieces.iter().map(|piece| piece.len).sum();
         if let [piece] = *pieces {

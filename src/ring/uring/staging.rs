@@ -51,6 +51,18 @@ impl Staging {
         Some(whole)
     }
 
+    /// Copies `bytes`, if there is room.
+    pub(super) fn put_bytes(&mut self, bytes: &[u8]) -> Option<Piece> {
+        if bytes.len() > STAGED_LEN_MAX - self.used {
+            return None;
+        }
+        // SAFETY: what we write to lies after everything that a queued send names.
+        unsafe { self.region.write(self.used, bytes) };
+        let piece = Piece { region: self.index, at: self.used as u64, len: bytes.len() as u32 };
+        self.used += bytes.len();
+        Some(piece)
+    }
+
     /// Everything staged has been sent.
     pub(super) fn clear(&mut self) {
         self.used = 0;

@@ -42,6 +42,8 @@ pub struct Config {
     pub origin: Option<String>,
     /// Server-Sent Events.
     pub sse: Sse,
+    /// HTTP/2 and gRPC.
+    pub http2: Http2,
     /// Where events come from.
     pub upstream: Upstream,
     /// Period of the made-up events of [`Upstream::Mock`].
@@ -102,6 +104,25 @@ pub struct Sse {
     pub event_query: String,
     /// A stream that was quiet for this long gets a comment.
     pub heartbeat: Duration,
+}
+
+/// HTTP/2 and gRPC. A time of zero is never.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Http2 {
+    /// Streams that one connection may have open.
+    pub max_streams: u32,
+    /// A peer that was silent for this long is asked whether it is there.
+    pub keepalive: Duration,
+    /// How long it may take to answer.
+    pub keepalive_timeout: Duration,
+    /// Shortest time between two PINGs of a client to which nothing else is sent.
+    pub keepalive_min: Duration,
+    /// A connection without a stream for this long is ended.
+    pub max_idle: Duration,
+    /// A connection of this age is ended.
+    pub max_age: Duration,
+    /// Whether gRPC server reflection is served.
+    pub reflection: bool,
 }
 
 /// Where events come from.

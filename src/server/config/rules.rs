@@ -11,11 +11,8 @@ const EVENTS_HELD_MIN: usize = 8;
 /// Completes `config`; what is wrong with it as a whole comes back.
 pub fn judge(config: &mut Config, said: &Said) -> Vec<ConfigError> {
     let errors = contradictions(config);
-    config.unopened_ports = vec![
-        ("PLASMA_GRPC_PORT", config.grpc_port),
-        ("PLASMA_METRICS_PORT", config.metrics_port),
-        ("PLASMA_PPROF_PORT", config.pprof.port),
-    ];
+    config.unopened_ports =
+        vec![("PLASMA_METRICS_PORT", config.metrics_port), ("PLASMA_PPROF_PORT", config.pprof.port)];
     config.warnings = doubts(config, said);
     errors
 }

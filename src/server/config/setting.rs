@@ -43,18 +43,20 @@ pub enum Group {
     Redis,
     Publishing,
     Clients,
+    Http2,
     Engine,
     Logs,
     Metrics,
 }
 
 impl Group {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ports,
         Self::Events,
         Self::Redis,
         Self::Publishing,
         Self::Clients,
+        Self::Http2,
         Self::Engine,
         Self::Logs,
         Self::Metrics,
@@ -63,6 +65,7 @@ impl Group {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Ports => "Ports and TLS",
+            Self::Http2 => "HTTP/2 and gRPC",
             Self::Events => "Where events come from",
             Self::Redis => "Redis",
             Self::Publishing => "Publishing over HTTP",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::setting::Default::{Cpus, Text, Unset};
-use super::setting::Group::{Clients, Engine, Events, Logs, Metrics, Ports, Publishing, Redis};
+use super::setting::Group::{Clients, Engine, Events, Http2, Logs, Metrics, Ports, Publishing, Redis};
 use super::setting::Spelling::{Also, Main, Odd};
 use super::setting::{Default, Group, Kind, Setting, Spelling};
 use super::value::{self, Parsed};
@@ -87,7 +87,7 @@ pub static TABLE: &[Setting] = &[
         &[(Also, "PLASMA_GRPCPORT"), (Main, "PLASMA_GRPC_PORT")],
         Kind::Port,
         Text("50051"),
-        "The second client port, by convention for gRPC. Not opened yet.",
+        "The second client port, by convention for gRPC. Both ports speak the same: HTTP/1.1, HTTP/2 and gRPC.",
         |c, v| put(&mut c.grpc_port, value::port(v)),
     ),
     row(
@@ -154,8 +154,8 @@ pub static TABLE: &[Setting] = &[
         &[(Main, "PLASMA_HISTORY_BYTES")],
         Kind::Bytes,
         Text("64MiB"),
-        "Bytes of the event log, from which clients that were away or are late catch up. At least 8 times the \
-         largest event.",
+        "Bytes of the event log in each wire format, of which there are two (SSE and gRPC): clients that were away or \
+         are late catch up from it. At least 8 times the largest event.",
         |c, v| put(&mut c.history_bytes, value::bytes(v, MIB..=64 * GIB)),
     ),
     row(
@@ -341,6 +341,64 @@ pub static TABLE: &[Setting] = &[
         Text("10s"),
         "Time over which streams are ended at shutdown, so that not all clients come back at once.",
         |c, v| put(&mut c.drain, value::duration(v, Duration::ZERO..=HOUR)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_MAX_STREAMS")],
+        Kind::Int,
+        Text("1000"),
+        "Streams that one HTTP/2 connection may have open; more are refused and may be tried on another.",
+        |c, v| put(&mut c.http2.max_streams, value::small(v, 1..=65_535)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_KEEPALIVE")],
+        Kind::Duration,
+        Text("30s"),
+        "A client of HTTP/2 that was silent for this long is sent a PING; 0 is never.",
+        |c, v| put(&mut c.http2.keepalive, value::duration(v, Duration::ZERO..=DAY)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_KEEPALIVE_TIMEOUT")],
+        Kind::Duration,
+        Text("10s"),
+        "How long it may take to answer before its connection is closed.",
+        |c, v| put(&mut c.http2.keepalive_timeout, value::duration(v, DEADLINE)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_KEEPALIVE_MIN")],
+        Kind::Duration,
+        Text("10s"),
+        "PINGs of a client that come sooner after one another than this, and answer no data, are too many once there \
+         were eight: its connection is closed with ENHANCE_YOUR_CALM.",
+        |c, v| put(&mut c.http2.keepalive_min, value::duration(v, Duration::ZERO..=HOUR)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_MAX_IDLE")],
+        Kind::Duration,
+        Text("5m"),
+        "An HTTP/2 connection without a stream for this long is ended; 0 is never.",
+        |c, v| put(&mut c.http2.max_idle, value::duration(v, Duration::ZERO..=DAY)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_MAX_AGE")],
+        Kind::Duration,
+        Text("0"),
+        "An HTTP/2 connection of this age, give or take a tenth, is ended, so that clients spread anew over several \
+         nodes; 0 is never.",
+        |c, v| put(&mut c.http2.max_age, value::duration(v, Duration::ZERO..=DAY)),
+    ),
+    row(
+        Http2,
+        &[(Main, "PLASMA_GRPC_REFLECTION")],
+        Kind::Bool,
+        Text("true"),
+        "Whether gRPC tools may ask which services there are (server reflection).",
+        |c, v| put(&mut c.http2.reflection, value::boolean(v)),
     ),
     row(
         Engine,

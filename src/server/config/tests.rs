@@ -338,8 +338,8 @@ fn redis_without_channels_or_behavior_is_warned_about() {
 
 #[test]
 fn ports_without_a_service_are_listed() {
-    let config = run(&["--grpc-port=0"], &[]);
-    let want = [("PLASMA_GRPC_PORT", 0), ("PLASMA_METRICS_PORT", 9999), ("PLASMA_PPROF_PORT", 6060)];
+    let config = run(&["--metrics-port=0"], &[]);
+    let want = [("PLASMA_METRICS_PORT", 0), ("PLASMA_PPROF_PORT", 6060)];
     assert_eq!(config.unopened_ports, want);
 }
 

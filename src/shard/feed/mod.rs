@@ -1,8 +1,8 @@
 //! Where events come from: what is published here, what is made up, what Redis says. On the first shard only.
 //!
-//! Everything ends in the log, framed once and in the order of its ids. A turn takes in all there is before the readers
-//! are shown any of it, so bursts become batches by themselves. When the log has no room for a moment, intake pauses
-//! and nothing is lost: what was received waits here, what was not waits in its socket.
+//! Everything ends in the log, framed once per wire and in the order of its ids. A turn takes in all there is before
+//! the readers are shown any of it, so bursts become batches by themselves. When the log has no room for a moment,
+//! intake pauses and nothing is lost: what was received waits here, what was not waits in its socket.
 
 mod link;
 pub mod redis;
@@ -18,8 +18,8 @@ use super::{Settings, Shard, Upstream};
 use crate::base::id::EventId;
 use crate::base::time::Instant;
 use crate::dialect::plasma;
-use crate::hub::Writer;
 use crate::hub::log::Full;
+use crate::hub::{Frames, Writer};
 use crate::ring::{Attached, Errno, Ring, Token};
 use crate::wire::sse;
 
@@ -49,6 +49,7 @@ enum Source {
 pub(super) struct Intake {
     writer: Writer,
     frame: Vec<u8>,
+    message: Vec<u8>,
     unix_millis: u64,
     /// Something was appended that the readers have not been shown.
     grown: bool,
@@ -57,12 +58,14 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Numbers an event, frames it, appends it.
+    /// Numbers an event, frames it for every wire, appends it.
     fn append(&mut self, kind: &str, data: Option<&str>) -> Result<EventId, Full> {
         let id = self.writer.next_id(self.unix_millis);
         self.frame.clear();
+        self.message.clear();
         plasma::frame(kind, data, id, &mut self.frame);
-        self.writer.append(id, kind.as_bytes(), &self.frame)?;
+        plasma::message(kind, data, &mut self.message);
+        self.writer.append(id, kind.as_bytes(), Frames { sse: &self.frame, grpc: &self.message })?;
         self.grown = true;
         Ok(id)
     }
@@ -72,8 +75,10 @@ impl Intake {
         let last = self.writer.last_id();
         let from = (self.writer.count() > 0).then_some(last);
         self.frame.clear();
+        self.message.clear();
         sse::gap(from, None, sse::Reason::Upstream, &mut self.frame);
-        self.writer.append_notice(&self.frame)?;
+        plasma::gap_message(from, None, sse::Reason::Upstream, &mut self.message);
+        self.writer.append_notice(Frames { sse: &self.frame, grpc: &self.message })?;
         self.grown = true;
         Ok(())
     }
@@ -86,13 +91,9 @@ impl Feed {
             Upstream::Mock(every) => Source::Mock { every: *every, next_at: now + *every },
             Upstream::Redis(redis) => Source::Redis(Box::new(RedisFeed::new(redis, settings.policy.event_max))),
         };
-        let intake = Intake { writer, frame: Vec::new(), unix_millis: 0, grown: false, full_since: None };
+        let (frame, message) = (Vec::new(), Vec::new());
+        let intake = Intake { writer, frame, message, unix_millis: 0, grown: false, full_since: None };
         Self { intake, source, queue: VecDeque::new(), ids: Vec::new(), blocked: false, given_up: false }
-    }
-
-    /// Takes a publication of the first shard's own.
-    pub(super) fn take(&mut self, publication: Publication) {
-        self.queue.push_back(publication);
     }
 
     pub(super) fn has_given_up(&self) -> bool {
@@ -139,6 +140,8 @@ impl<R: Ring> Shard<R> {
     /// Takes in everything that upstream and publishers have, then shows it to all shards.
     pub(super) fn run_feed(&mut self) {
         let Some(mut feed) = self.feed.take() else { return };
+        // An outcome may be what the next publication of a call has waited for: that one's turn comes later.
+        feed.queue.extend(self.own_publications.drain(..));
         let now = self.ring.now();
         feed.intake.unix_millis = self.ring.unix_millis();
         feed.intake.full_since = None;
@@ -255,5 +258,34 @@ fn mock_event(intake: &mut Intake, random: u64) -> Result<EventId, Full> {
         0 => intake.append("poll", Some(r#"{"1": "One", "2":"Two", "3":"Three", "4":"Four"}"#)),
         1 => intake.append("program", Some(&format!("{{\"programId\": {}}}", (random >> 8) % 100_000))),
         _ => intake.append("other", None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::hub::{Format, Log, Reader, Seq};
+
+    #[test]
+    fn what_comes_in_is_in_the_log_in_every_format() {
+        let (log, writer) = Log::new(64 * 1024, 1, 1_790_000_000_000, 7).unwrap();
+        let mut reader = Reader::new(Arc::clone(&log), 0);
+        let (frame, message) = (Vec::new(), Vec::new());
+        let mut intake = Intake { writer, frame, message, unix_millis: 0, grown: false, full_since: None };
+        let id = intake.append("a", Some("[1, 2]")).unwrap();
+        intake.append_loss().unwrap();
+        intake.writer.publish();
+        reader.take(9);
+        let frames = |format| [0, 1].map(|seq| str::from_utf8(reader.frame(Seq(seq), format)).unwrap());
+        let notice = format!("{{\"lost_from\":\"{id}\",\"lost_to\":null,\"reason\":\"upstream\"}}");
+        let event = format!("id: {id}\ndata: {{\"meta\":{{\"type\":\"a\"}},\"data\":[1,2]}}\n\n");
+        let gap = format!("event: plasma.gap\ndata: {notice}\n\n");
+        assert_eq!(frames(Format::Sse), [event, gap]);
+        let gap_len = 2 + 12 + 2 + notice.len();
+        let [len, data_len] = [gap_len, notice.len()].map(|len| char::from(len as u8));
+        let gap = format!("\0\0\0\0{len}\x0a\x0c\x0a\x0aplasma.gap\x12{data_len}{notice}");
+        assert_eq!(frames(Format::Grpc), ["\0\0\0\0\x0d\x0a\x03\x0a\x01a\x12\x06[1, 2]".to_owned(), gap]);
     }
 }

@@ -86,6 +86,11 @@ impl Answer {
         self.status
     }
 
+    /// Whether its length is told.
+    pub fn is_counted(&self) -> bool {
+        self.is_counted
+    }
+
     /// Names and values, in the order in which they are written.
     pub fn fields(&self) -> &[(&'static str, Cow<'static, str>)] {
         &self.fields

@@ -76,6 +76,23 @@ pub fn is_h2_preface(buf: &[u8]) -> Option<bool> {
 }
 
 impl<'b> Head<'b> {
+    /// A head from the parts that another version of HTTP delivers: judged by that version's rules already, but for
+    /// what concerns every request.
+    pub(in crate::wire) fn assembled(
+        method: &'b str,
+        path_and_query: &'b str,
+        authority: Option<&'b str>,
+        fields: impl Iterator<Item = (&'b str, &'b [u8])>,
+    ) -> Result<Self, &'static str> {
+        let is_host = |host: &[u8]| host.iter().copied().all(is_authority_byte);
+        if method.is_empty() || !method.bytes().all(is_token_byte) || !authority.is_none_or(|it| is_host(it.as_bytes()))
+        {
+            return Err("malformed method or authority");
+        }
+        let fields = fields.collect();
+        Ok(Self { method, target: path_and_query, authority, path_and_query, version_minor: 1, fields })
+    }
+
     /// The method, sorted.
     pub fn method(&self) -> Method {
         match self.method {
