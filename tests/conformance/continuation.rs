@@ -106,10 +106,13 @@ fn rfc9113_6_10_continuation_after_data_is_a_connection_error() {
 #[test]
 fn rfc9113_10_5_1_a_block_larger_than_any_request_ends_the_connection() {
     let Some(mut session) = open_ours() else { return };
-    let long = "x".repeat(FRAME_LEN_MAX);
+    let long = "x".repeat(2 * FRAME_LEN_MAX);
     let block = session.block(&with(ROOT, &[("x", &long)]));
-    let (first, rest) = block.split_at(FRAME_LEN_MAX);
-    session.send_all([headers(1, first).end_stream(), continuation(1, rest).end_headers()]);
+    let mut pieces = block.chunks(FRAME_LEN_MAX);
+    session.send(headers(1, pieces.next().unwrap()).end_stream());
+    for piece in pieces {
+        session.send(continuation(1, piece));
+    }
     session.expect_goaway(Code::EnhanceYourCalm);
 }
 

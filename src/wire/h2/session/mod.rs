@@ -272,7 +272,7 @@ impl Session {
         if let Some(at) = self.place(id) {
             self.streams[at].send_window -= len as i32;
         }
-        self.budget.note_data();
+        self.budget.note_traffic();
     }
 
     /// They did not go out after all.
