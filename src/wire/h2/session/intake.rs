@@ -497,7 +497,7 @@ impl Session {
             return frame_size("WINDOW_UPDATE of a wrong length");
         }
         let increment = frame::word(payload);
-        if increment < INCREMENT_MIN {
+        if (1..INCREMENT_MIN).contains(&increment) {
             self.charge(tick, "too many small WINDOW_UPDATEs")?;
         }
         if head.stream == 0 {

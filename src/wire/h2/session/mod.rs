@@ -383,6 +383,16 @@ impl Session {
         self.forget(id);
     }
 
+    /// Gives up a stream whose request breaks the rules; the whole connection, when there were too many of them.
+    pub fn reset_malformed(&mut self, id: u32, tick: u32) -> Result<(), Failure> {
+        self.reset(id, Code::ProtocolError);
+        // Whoever makes us reset streams can do so cheaply.
+        match self.budget.charge(tick) {
+            true => Ok(()),
+            false => Err(self.fail(Code::EnhanceYourCalm, "too many streams had to be reset")),
+        }
+    }
+
     fn forget(&mut self, id: u32) -> Option<Key> {
         let at = self.place(id)?;
         let Stream { key, held, ends, .. } = self.streams.remove(at);
