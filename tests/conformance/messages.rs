@@ -50,7 +50,7 @@ fn rfc9113_8_1_a_second_whole_head_is_malformed() {
 fn rfc9113_8_1_nothing_may_follow_trailers() {
     let mut session = open();
     session.begin(1, PUBLISH).send(data(1, EVENT)).request(1, &[("x-trailer", "yes")]).expect_status(1, 202);
-    session.send(data(1, *b"more")).expect_reset(1, Code::StreamClosed);
+    session.send(data(1, *b"more")).expect_reset_and_goaway(1, Code::StreamClosed);
 }
 
 #[test]

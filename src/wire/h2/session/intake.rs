@@ -159,16 +159,13 @@ impl Session {
         id.is_multiple_of(2) || id > self.last_id
     }
 
-    /// What it costs to send on a stream that is closed; nothing, if it was we who gave it up. Where both sides have
-    /// ended it, it costs the connection (RFC 9113 §5.1), and the stream is named first (§6.1).
-    fn on_closed(&mut self, id: u32) -> Result<(), Fault> {
+    /// What it costs to send on a stream that is closed: nothing, if it was we who gave it up, and the connection, where
+    /// both sides have ended it (RFC 9113 §5.1).
+    fn on_closed(&self, id: u32) -> Result<(), Fault> {
         match self.strangers.as_ref().and_then(|strangers| strangers.reset_by(id)) {
             Some(Side::Ours) => Ok(()),
             Some(Side::Theirs) => Err(Fault::Stream(id, Code::StreamClosed)),
-            None => {
-                frame::write_reset(id, Code::StreamClosed, &mut self.output);
-                Err(Fault::Connection(Code::StreamClosed, "a frame on a closed stream"))
-            }
+            None => Err(Fault::Connection(Code::StreamClosed, "a frame on a closed stream")),
         }
     }
 
@@ -197,7 +194,12 @@ impl Session {
         }
         let Some(at) = self.place(head.stream) else {
             self.release(len);
-            self.on_closed(head.stream)?;
+            let closed = self.on_closed(head.stream);
+            if let Err(Fault::Connection(..)) = closed {
+                // For DATA the RFC asks for a stream's error too (§6.1).
+                frame::write_reset(head.stream, Code::StreamClosed, &mut self.output);
+            }
+            closed?;
             return self.charge(tick, "too much DATA on closed streams").map(|()| None);
         };
         let stream = &mut self.streams[at];
