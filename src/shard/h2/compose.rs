@@ -386,7 +386,8 @@ impl<R: Ring> Shard<R> {
 
     fn caught_up(&mut self, stream: u32) -> Turned {
         if self.apply_change(stream) {
-            return Turned::More;
+            // The next turn makes it, and lets the stream go on.
+            return Turned::Done;
         }
         let seen = self.reader.seen();
         let found = self.streams.at(stream);
