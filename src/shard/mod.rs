@@ -213,6 +213,8 @@ pub struct Shard<R: Ring> {
     heads: streams::Heads,
     connections: h2::Connections,
     streams: h2::Streams,
+    /// Publications of this shard's own clients, on the shard that has the feed.
+    own_publications: Vec<mail::Publication>,
     /// Streams that watch the health, and what they were told.
     watches: Vec<u32>,
     watched_healthy: bool,
@@ -247,6 +249,7 @@ impl<R: Ring> Shard<R> {
             heads: streams::Heads::default(),
             connections: h2::Connections::default(),
             streams: h2::Streams::default(),
+            own_publications: Vec::new(),
             watches: Vec::new(),
             watched_healthy: false,
             turns: 0,
@@ -320,6 +323,7 @@ impl<R: Ring> Shard<R> {
             || self.sweep.is_behind()
             || !self.starved.is_empty()
             || self.connections.are_dirty()
+            || !self.own_publications.is_empty()
             || self.drain.is_behind()
             || self.feed.as_ref().is_some_and(Feed::has_grown)
     }

@@ -57,11 +57,7 @@ impl<R: Ring> Shard<R> {
             return false;
         }
         match self.desk.send(publication) {
-            Some(own) => {
-                if let Some(feed) = &mut self.feed {
-                    feed.take(own);
-                }
-            }
+            Some(own) => self.own_publications.push(own),
             None if self.desk.must_ring(0) => self.ring.ring_bell(0),
             None => {}
         }

@@ -96,11 +96,6 @@ impl Feed {
         Self { intake, source, queue: VecDeque::new(), ids: Vec::new(), blocked: false, given_up: false }
     }
 
-    /// Takes a publication of the first shard's own.
-    pub(super) fn take(&mut self, publication: Publication) {
-        self.queue.push_back(publication);
-    }
-
     pub(super) fn has_given_up(&self) -> bool {
         self.given_up
     }
@@ -145,6 +140,8 @@ impl<R: Ring> Shard<R> {
     /// Takes in everything that upstream and publishers have, then shows it to all shards.
     pub(super) fn run_feed(&mut self) {
         let Some(mut feed) = self.feed.take() else { return };
+        // An outcome may be what the next publication of a call has waited for: that one's turn comes later.
+        feed.queue.extend(self.own_publications.drain(..));
         let now = self.ring.now();
         feed.intake.unix_millis = self.ring.unix_millis();
         feed.intake.full_since = None;

@@ -16,6 +16,8 @@ mod budget;
 mod intake;
 mod strangers;
 
+use smallvec::SmallVec;
+
 use self::budget::Budget;
 use self::strangers::Strangers;
 use super::frame::{self, Code, Head, Kind, setting};
@@ -155,7 +157,8 @@ struct Block {
 
 /// See the head of the module.
 pub struct Session {
-    streams: Vec<Stream>,
+    /// Most connections of browsers and services have a handful, those of the densest kind one.
+    streams: SmallVec<[Stream; 1]>,
     output: Vec<u8>,
     decoder: Decoder,
     block: Option<Box<Block>>,
@@ -194,7 +197,7 @@ impl Session {
         frame::write_settings(&settings, &mut output);
         frame::write_window_update(0, CONNECTION_WINDOW - WINDOW_DEFAULT, &mut output);
         Self {
-            streams: Vec::new(),
+            streams: SmallVec::new(),
             output,
             decoder: Decoder::new(),
             block: None,
@@ -386,7 +389,7 @@ impl Session {
         self.closing -= u16::from(ends == Ends::Both);
         self.release(held);
         if self.streams.is_empty() {
-            self.streams = Vec::new();
+            self.streams = SmallVec::new();
         }
         (key != UNADOPTED).then_some(key)
     }
