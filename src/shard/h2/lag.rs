@@ -70,7 +70,7 @@ impl<R: Ring> Shard<R> {
         let found = self.streams.at(stream);
         (found.at, found.offset) = (at.next(), 0);
         let extra = found.extra();
-        extra.own = record.split_off(offset).into();
+        (extra.own, extra.is_cut) = ([&record[offset..], &extra.own].concat().into(), true);
         true
     }
 }

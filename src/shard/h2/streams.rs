@@ -93,6 +93,8 @@ const _: () = assert!(size_of::<Stream>() <= 96);
 pub(super) struct Extra {
     /// Goes out before anything else: the rest of an answer, an opening, a comment, messages.
     pub own: Bytes,
+    /// Part of that, or of the record that it is the rest of, went out already.
+    pub is_cut: bool,
     /// Events that it lost, to be told in their place.
     pub gap: Option<Gap>,
     /// What follows when all of that is out.
@@ -249,6 +251,11 @@ impl Stream {
 
     pub fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
+    }
+
+    /// Whether everything that it has begun to send is out.
+    pub fn is_between(&self) -> bool {
+        self.offset == 0 && self.extra.as_ref().is_none_or(|extra| !extra.is_cut)
     }
 
     /// Whether own bytes, a notice or an end wait to go out.

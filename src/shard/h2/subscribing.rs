@@ -203,9 +203,12 @@ impl<R: Ring> Shard<R> {
         found.bytes += sent as u64;
         found.quiet_since = tick;
         if sent < own.len() {
-            found.extra().own = own.slice(sent..);
+            let extra = found.extra();
+            extra.own = own.slice(sent..);
+            extra.is_cut |= sent > 0;
             return false;
         }
+        found.extra().is_cut = false;
         match end {
             None => self.tidy_extra(stream),
             Some(End::Plain) => self.drop_stream(stream, Some(Ending::Answered)),
@@ -269,7 +272,7 @@ impl<R: Ring> Shard<R> {
             Role::Call(_) => {
                 self.end_call(stream, Status::new(Code::Unavailable, words.to_owned()));
             }
-            Role::Sse if found.offset == 0 => {
+            Role::Sse if found.is_between() => {
                 let (socket, id) = self.address_of(stream);
                 if let Some(connection) = self.connection_at(socket) {
                     connection.session.write_data(id, b"", true);
