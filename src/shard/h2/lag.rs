@@ -24,6 +24,10 @@ impl<R: Ring> Shard<R> {
             return;
         }
         let found = self.streams.at(stream);
+        if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) {
+            // Nothing of the log is sent on it any more.
+            found.at = found.at.max(tail);
+        }
         let (memberships, at, role) = (found.memberships, found.at, found.role);
         if at >= tail {
             return;

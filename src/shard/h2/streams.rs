@@ -295,6 +295,6 @@ impl Extra {
     /// Whether the next message has to wait: for an outcome, for the end of what was sent before, or for the client to
     /// take its answers.
     pub fn has_to_wait(&self) -> bool {
-        self.is_publishing || self.change.is_some() || !self.own.is_empty()
+        self.is_publishing || self.change.is_some() || !self.own.is_empty() || self.end.is_some()
     }
 }
