@@ -395,7 +395,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Ends a call when everything before is out.
-    fn end_after(&mut self, stream: u32, status: Status) {
+    pub(super) fn end_after(&mut self, stream: u32, status: Status) {
         let extra = self.streams.at(stream).extra();
         extra.end = Some(End::Status(status));
         self.continue_stream(stream);

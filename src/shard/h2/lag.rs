@@ -8,6 +8,9 @@ use crate::hub::Seq;
 use crate::ring::Ring;
 use crate::wire::sse::Reason;
 
+/// What a stream is told that ends for that reason.
+const OVERTAKEN: &str = "overtaken by the event log";
+
 impl<R: Ring> Shard<R> {
     /// Moves every stream that stands before `tail` there.
     pub(in super::super) fn overtake_streams(&mut self, tail: Seq) {
@@ -46,7 +49,7 @@ impl<R: Ring> Shard<R> {
                 } else {
                     self.note_lapped(socket, "close");
                     self.streams.at(stream).at = seq;
-                    self.send_away(stream, Ending::Lapped, "overtaken by the event log");
+                    self.send_away(stream, Ending::Lapped, OVERTAKEN);
                 }
             }
         }
@@ -68,7 +71,10 @@ impl<R: Ring> Shard<R> {
         if record.len() - offset > CUT_LEN_MAX {
             let socket = self.streams.at(stream).socket;
             self.note_lapped(socket, "close");
-            self.send_away(stream, Ending::Lapped, "overtaken by the event log");
+            match role.is_grpc() {
+                true => self.cut_off(stream, at, OVERTAKEN),
+                false => self.send_away(stream, Ending::Lapped, OVERTAKEN),
+            }
             return false;
         }
         let found = self.streams.at(stream);

@@ -262,12 +262,14 @@ impl<R: Ring> Shard<R> {
     /// Ends a stream of events for a reason of ours, at once: what it has not been sent yet it will ask for again.
     pub(super) fn send_away(&mut self, stream: u32, ending: Ending, words: &str) {
         let at = self.position_of(stream);
-        let from = self.reader.id_before(at.max(self.reader.tail()));
         let found = self.streams.at(stream);
         match found.role {
+            Role::Events { .. } if found.is_between() => self.cut_off(stream, at, words),
             Role::Events { .. } => {
-                let message = format!("{words}; resume from {}", from.get());
-                self.end_call(stream, Status::new(Code::Unavailable, message));
+                // What it is in the middle of is still sent to its end, and need not be sent again.
+                let next = if found.offset > 0 { at.next() } else { at };
+                let status = self.unavailable(next, words);
+                self.end_after(stream, status);
             }
             Role::Call(_) => {
                 self.end_call(stream, Status::new(Code::Unavailable, words.to_owned()));
@@ -282,6 +284,17 @@ impl<R: Ring> Shard<R> {
             }
             _ => self.reset_stream(stream, crate::wire::h2::frame::Code::Cancel, ending),
         }
+    }
+
+    /// Ends a call at once; it is to be resumed with the record `at`.
+    pub(super) fn cut_off(&mut self, stream: u32, at: Seq, words: &str) {
+        let status = self.unavailable(at, words);
+        self.end_call(stream, status);
+    }
+
+    fn unavailable(&self, at: Seq, words: &str) -> Status {
+        let from = self.reader.id_before(at.max(self.reader.tail()));
+        Status::new(Code::Unavailable, format!("{words}; resume from {}", from.get()))
     }
 
     /// Gives a stream up in the middle.
