@@ -91,7 +91,7 @@ impl<R: Ring> Shard<R> {
     /// Bytes of messages came.
     pub(super) fn on_messages(&mut self, stream: u32, bytes: &[u8], ends: bool) {
         let found = self.streams.at(stream);
-        let waits = found.extra.as_ref().is_some_and(|extra| extra.has_to_wait());
+        let waits = found.extra.as_ref().is_some_and(|extra| extra.has_to_wait() || extra.has_waiting());
         if waits {
             let extra = found.extra();
             extra.inbox.extend_from_slice(bytes);

@@ -104,7 +104,7 @@ pub(super) struct Connections {
     /// To be sent to in this turn, by socket.
     dirty: Vec<u32>,
     composition: Composition,
-    /// Streams, with their generation, that get another set of topics in the next turn.
+    /// Streams, with their generation, that get another set of topics in the next turn, or read on.
     changing: Vec<(u32, u32)>,
     fields: Fields,
 }

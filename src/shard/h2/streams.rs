@@ -292,6 +292,11 @@ impl Extra {
         }
     }
 
+    /// Whether messages wait that have come.
+    pub fn has_waiting(&self) -> bool {
+        !self.inbox.is_empty() || self.inbox_ends
+    }
+
     /// Whether the next message has to wait: for an outcome, for the end of what was sent before, or for the client to
     /// take its answers.
     pub fn has_to_wait(&self) -> bool {

@@ -141,12 +141,11 @@ impl<R: Ring> Shard<R> {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
             let Some(found) = self.streams.find_of(stream, generation) else { continue };
             let Some(extra) = &mut found.extra else { continue };
-            let Some((topics, at)) = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0) else {
-                continue;
-            };
-            self.set_topics(stream, &topics, at);
-            self.tidy_extra(stream);
-            self.continue_stream(stream);
+            if let Some((topics, at)) = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0) {
+                self.set_topics(stream, &topics, at);
+                self.tidy_extra(stream);
+                self.continue_stream(stream);
+            }
             self.go_on_reading(stream);
         }
     }
@@ -208,7 +207,13 @@ impl<R: Ring> Shard<R> {
             extra.is_cut |= sent > 0;
             return false;
         }
-        found.extra().is_cut = false;
+        let generation = found.generation();
+        let extra = found.extra();
+        extra.is_cut = false;
+        if extra.has_waiting() {
+            // The client has taken its answers: its next message's turn comes with the next of ours.
+            self.connections.changing.push((stream, generation));
+        }
         match end {
             None => self.tidy_extra(stream),
             Some(End::Plain) => self.drop_stream(stream, Some(Ending::Answered)),
