@@ -385,13 +385,14 @@ impl<R: Ring> Shard<R> {
     }
 
     fn caught_up(&mut self, stream: u32) -> Turned {
+        // Not past the place where its next set of topics begins.
+        let at = self.limit_of(stream);
+        let found = self.streams.at(stream);
+        found.at = found.at.max(at);
         if self.apply_change(stream) {
             // The next turn makes it, and lets the stream go on.
             return Turned::Done;
         }
-        let seen = self.reader.seen();
-        let found = self.streams.at(stream);
-        found.at = found.at.max(seen);
         self.streams.set_live(stream, true);
         Turned::Done
     }

@@ -56,7 +56,7 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Where a stream with nothing to send may stand: what was seen, or where its next set of topics begins.
-    fn limit_of(&mut self, stream: u32) -> Seq {
+    pub(super) fn limit_of(&mut self, stream: u32) -> Seq {
         let seen = self.reader.seen();
         let change = self.streams.at(stream).extra.as_ref().and_then(|extra| extra.change.as_ref());
         change.map_or(seen, |change| change.1.min(seen))
