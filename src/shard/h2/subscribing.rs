@@ -118,6 +118,8 @@ impl<R: Ring> Shard<R> {
             }
             (Some(gap), _) => {
                 self.counts.gaps += 1;
+                // It stands at the first event that is held, not at the newest: that is what it is told.
+                self.streams.set_live(stream, false);
                 let words = format!("what followed {} is not held any more ({})", id.get(), gap.reason.as_str());
                 self.send_away(stream, Ending::Lapped, &words);
             }
