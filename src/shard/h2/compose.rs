@@ -363,6 +363,7 @@ impl<R: Ring> Shard<R> {
             if !all {
                 return self.blocked(key);
             }
+            self.read_on(stream);
         }
         match self.streams.find(stream) {
             Some(found) if found.role.is_subscription() => {}
@@ -386,7 +387,7 @@ impl<R: Ring> Shard<R> {
 
     fn caught_up(&mut self, stream: u32) -> Turned {
         if self.apply_change(stream) {
-            return Turned::More;
+            return Turned::Done;
         }
         let seen = self.reader.seen();
         let found = self.streams.at(stream);

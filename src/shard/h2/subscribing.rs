@@ -138,17 +138,25 @@ impl<R: Ring> Shard<R> {
         is_due
     }
 
-    /// Makes the changes that were waiting for the turn to end.
+    /// Own bytes are out, and messages may have waited for that: they are read in the next turn.
+    pub(super) fn read_on(&mut self, stream: u32) {
+        let Some(found) = self.streams.find(stream) else { return };
+        if found.extra.as_ref().is_some_and(|extra| !extra.inbox.is_empty() || extra.inbox_ends) {
+            self.connections.changing.push((stream, found.generation()));
+        }
+    }
+
+    /// Makes the changes that were waiting for the turn to end, and reads the messages that were.
     pub(in super::super) fn make_changes(&mut self) {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
             let Some(found) = self.streams.find_of(stream, generation) else { continue };
             let Some(extra) = &mut found.extra else { continue };
-            let Some((topics, at)) = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0) else {
-                continue;
-            };
-            self.set_topics(stream, &topics, at);
-            self.tidy_extra(stream);
-            self.continue_stream(stream);
+            let change = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0);
+            if let Some((topics, at)) = change {
+                self.set_topics(stream, &topics, at);
+                self.tidy_extra(stream);
+                self.continue_stream(stream);
+            }
             self.go_on_reading(stream);
         }
     }
