@@ -20,11 +20,27 @@ impl<R: Ring> Shard<R> {
     }
 
     fn overtake(&mut self, stream: u32, tail: Seq) {
-        if self.streams.at(stream).offset > 0 && !self.keep_rest(stream) {
+        let found = self.streams.at(stream);
+        let (memberships, role) = (found.memberships, found.role);
+        if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) {
+            // It ends as soon as it takes what is left, and is sent no more events.
+            found.at = tail;
             return;
         }
-        let found = self.streams.at(stream);
-        let (memberships, at, role) = (found.memberships, found.at, found.role);
+        let may_tell = matches!(role, Role::Events { ids: true })
+            || role == Role::Sse && self.settings.slow_consumer == SlowConsumer::Gap;
+        if found.offset > 0 {
+            let next = found.at.next();
+            let loses = self.missed.first(&self.reader, &mut self.topics, memberships, next).is_some_and(|s| s < tail);
+            if loses && !may_tell {
+                // It did not get the event that it is in the middle of, and is told to resume before it.
+                return self.send_away_lapped(stream);
+            }
+            if !self.keep_rest(stream) {
+                return;
+            }
+        }
+        let at = self.streams.at(stream).at;
         if at >= tail {
             return;
         }
@@ -33,19 +49,22 @@ impl<R: Ring> Shard<R> {
             Some(seq) if seq >= tail => self.streams.at(stream).at = seq.min(self.limit_of(stream)).max(tail),
             Some(seq) => {
                 let from = self.reader.id_before(seq);
-                let may_tell = matches!(role, Role::Events { ids: true })
-                    || role == Role::Sse && self.settings.slow_consumer == SlowConsumer::Gap;
-                let socket = self.streams.at(stream).socket;
                 if may_tell {
+                    let socket = self.streams.at(stream).socket;
                     self.note_lapped(socket, "notice");
                     self.note_gap(stream, Gap { from, reason: Reason::Lapped }, tail);
                 } else {
-                    self.note_lapped(socket, "close");
                     self.streams.at(stream).at = seq;
-                    self.send_away(stream, Ending::Lapped, "overtaken by the event log");
+                    self.send_away_lapped(stream);
                 }
             }
         }
+    }
+
+    fn send_away_lapped(&mut self, stream: u32) {
+        let socket = self.streams.at(stream).socket;
+        self.note_lapped(socket, "close");
+        self.send_away(stream, Ending::Lapped, "overtaken by the event log");
     }
 
     /// Where a stream with nothing to send may stand: what was seen, or where its next set of topics begins.
@@ -62,9 +81,7 @@ impl<R: Ring> Shard<R> {
         let mut record = Vec::new();
         self.render_record(at, role, &mut record);
         if record.len() - offset > CUT_LEN_MAX {
-            let socket = self.streams.at(stream).socket;
-            self.note_lapped(socket, "close");
-            self.send_away(stream, Ending::Lapped, "overtaken by the event log");
+            self.send_away_lapped(stream);
             return false;
         }
         let found = self.streams.at(stream);

@@ -274,7 +274,13 @@ impl<R: Ring> Shard<R> {
         match found.role {
             Role::Events { .. } => {
                 let message = format!("{words}; resume from {}", from.get());
-                self.end_call(stream, Status::new(Code::Unavailable, message));
+                let status = Status::new(Code::Unavailable, message);
+                // The rest of an event or a notice is what came before that id: without it the id would hide a loss.
+                if found.offset == 0 && found.has_own() {
+                    self.end_after(stream, status);
+                } else {
+                    self.end_call(stream, status);
+                }
             }
             Role::Call(_) => {
                 self.end_call(stream, Status::new(Code::Unavailable, words.to_owned()));
