@@ -394,6 +394,18 @@ impl<R: Ring> Shard<R> {
         }
     }
 
+    /// Ends a watch. Who was told that all is well and it is not hears that first.
+    pub(super) fn end_watch(&mut self, stream: u32, words: &str) {
+        let (is_healthy, count) = (self.is_healthy(), self.watches.len());
+        self.watches.retain(|watch| *watch != stream);
+        if self.watches.len() < count && self.watched_healthy && !is_healthy {
+            let mut bytes = Vec::new();
+            message(&self.health_of(""), &mut bytes);
+            self.say(stream, &bytes);
+        }
+        self.end_after(stream, Status::new(Code::Unavailable, words.to_owned()));
+    }
+
     /// Ends a call when everything before is out.
     pub(super) fn end_after(&mut self, stream: u32, status: Status) {
         let extra = self.streams.at(stream).extra();

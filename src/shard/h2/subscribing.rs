@@ -118,6 +118,8 @@ impl<R: Ring> Shard<R> {
             }
             (Some(gap), _) => {
                 self.counts.gaps += 1;
+                // It stands at the first event that is held, not at the newest: that is what it is told.
+                self.streams.set_live(stream, false);
                 let words = format!("what followed {} is not held any more ({})", id.get(), gap.reason.as_str());
                 self.send_away(stream, Ending::Lapped, &words);
             }
@@ -136,7 +138,15 @@ impl<R: Ring> Shard<R> {
         is_due
     }
 
-    /// Makes the changes that were waiting for the turn to end.
+    /// Own bytes are out, and messages may have waited for that: they are read in the next turn.
+    pub(super) fn read_on(&mut self, stream: u32) {
+        let Some(found) = self.streams.find(stream) else { return };
+        if found.extra.as_ref().is_some_and(|extra| !extra.inbox.is_empty() || extra.inbox_ends) {
+            self.connections.changing.push((stream, found.generation()));
+        }
+    }
+
+    /// Makes the changes that were waiting for the turn to end, and reads the messages that were.
     pub(in super::super) fn make_changes(&mut self) {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
             let Some(found) = self.streams.find_of(stream, generation) else { continue };
