@@ -33,7 +33,7 @@ impl<R: Ring> Shard<R> {
             return self.take_leave_of(socket, "max_idle");
         }
         if is_open && age_max > 0 && tick - since >= age_max {
-            return self.take_leave_of(socket, "max_age");
+            self.take_leave_of(socket, "max_age");
         }
         if h2.keepalive > 0 && tick - heard >= h2.keepalive && pinged.is_none() {
             let Some(connection) = self.connection_at(socket) else { return };
