@@ -269,9 +269,9 @@ impl<R: Ring> Shard<R> {
         let at = self.position_of(stream);
         let found = self.streams.at(stream);
         match found.role {
-            Role::Events { .. } if found.is_between() => self.cut_off(stream, at, words),
+            Role::Events { .. } if !found.has_begun() => self.cut_off(stream, at, words),
             Role::Events { .. } => {
-                // What it is in the middle of is still sent to its end, and need not be sent again.
+                // What it is in the middle of, and what it has to be told, is still sent, and need not be sent again.
                 let next = if found.offset > 0 { at.next() } else { at };
                 let status = self.unavailable(next, words);
                 self.end_after(stream, status);
@@ -293,7 +293,12 @@ impl<R: Ring> Shard<R> {
 
     /// Ends a call at once; it is to be resumed with the record `at`.
     pub(super) fn cut_off(&mut self, stream: u32, at: Seq, words: &str) {
-        let status = self.unavailable(at, words);
+        let gap = self.streams.at(stream).extra.as_ref().and_then(|extra| extra.gap);
+        // Events lost before `at` that nobody was told of: whoever resumes before them is.
+        let status = match gap {
+            Some(gap) => Status::new(Code::Unavailable, format!("{words}; resume from {}", gap.from.get())),
+            None => self.unavailable(at, words),
+        };
         self.end_call(stream, status);
     }
 
