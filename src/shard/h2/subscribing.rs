@@ -140,13 +140,39 @@ impl<R: Ring> Shard<R> {
     pub(in super::super) fn make_changes(&mut self) {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
             let Some(found) = self.streams.find_of(stream, generation) else { continue };
-            let Some(extra) = &mut found.extra else { continue };
-            if let Some((topics, at)) = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0) {
-                self.set_topics(stream, &topics, at);
-                self.tidy_extra(stream);
-                self.continue_stream(stream);
+            if found.offset == 0 {
+                self.make_change(stream);
             }
             self.go_on_reading(stream);
+        }
+    }
+
+    /// Makes the change of a stream that has come to where it counts.
+    fn make_change(&mut self, stream: u32) {
+        let found = self.streams.at(stream);
+        let at = found.at;
+        let Some(extra) = &mut found.extra else { return };
+        if let Some((topics, _)) = extra.change.take_if(|change| at >= change.1) {
+            // Further on already only if it was told of what lies between.
+            self.set_topics(stream, &topics, at);
+            self.tidy_extra(stream);
+            self.continue_stream(stream);
+        }
+    }
+
+    /// A stream is about to lose what comes next: from where its next topics count it is those that lose it.
+    pub(super) fn change_before_loss(&mut self, stream: u32) {
+        let found = self.streams.at(stream);
+        let (at, memberships, generation) = (found.at, found.memberships, found.generation());
+        let Some(until) = found.extra.as_ref().and_then(|extra| extra.change.as_ref()).map(|change| change.1) else {
+            return;
+        };
+        if self.missed.first(&self.reader, &mut self.topics, memberships, at).is_none_or(|seq| seq >= until) {
+            let found = self.streams.at(stream);
+            found.at = found.at.max(until);
+            self.make_change(stream);
+            // Messages that waited for it are read in the next turn.
+            self.connections.changing.push((stream, generation));
         }
     }
 
