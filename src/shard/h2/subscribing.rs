@@ -295,6 +295,8 @@ impl<R: Ring> Shard<R> {
         let at = self.position_of(stream);
         let found = self.streams.at(stream);
         match found.role {
+            // It ends already, as soon as it may, and was told where it stood then.
+            Role::Events { .. } if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) => {}
             Role::Events { .. } if !found.has_begun() => self.cut_off(stream, at, words),
             Role::Events { .. } => {
                 // What it is in the middle of, and what it has to be told, is still sent, and need not be sent again.
