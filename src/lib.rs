@@ -38,7 +38,7 @@
 //! | [`base`] | limits with their reasons, time, ids, memory for the kernel, deadlines, log lines | everything else |
 //! | [`ring`] | the door to the kernel: ops, completions, tokens | protocols |
 //! | [`net`] | listeners | protocols, topics |
-//! | [`wire`] | codecs without I/O: HTTP/1.1, SSE, gRPC, RESP, the event's JSON | sockets, clocks, topics |
+//! | [`wire`] | codecs without I/O: HTTP/1.1, HTTP/2, SSE, gRPC, RESP, the event's JSON | sockets, clocks, topics |
 //! | [`hub`] | the event log, topics and members, cursors | protocols, sockets |
 //! | [`dialect`] | policy: which request means what, which event becomes which bytes | sockets |
 //! | [`shard`] | the turn: where all of these meet | processes, files |
@@ -53,6 +53,11 @@
 //! `feed` numbers and frames them (`dialect::plasma::frame` and `message`) and appends them to the log. The head of the
 //! log moves, sleeping shards are rung, and each shard's `fanout` finds the members of the topics touched and sends
 //! them the new bytes: each socket once.
+//!
+//! Over HTTP/2 a socket has many streams, and each is a subscriber of its own. The walk through a topic's members then
+//! only notes which streams have something to send; `shard::h2` puts the frames of all streams of a connection into
+//! one send, each stream's as far as its windows allow. A frame of which nothing went out is as if it had never been:
+//! its stream is a position in the log again.
 
 pub mod base;
 pub mod dialect;

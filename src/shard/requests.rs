@@ -240,7 +240,11 @@ impl<R: Ring> Shard<R> {
             let is_first = !self.requests[key].served;
             let step = match &mut self.requests[key].phase {
                 Phase::Head if rest.is_empty() => break,
-                Phase::Head if is_first && is_h2_preface(rest) == Some(true) => {
+                Phase::Head if is_first && is_h2_preface(rest) != Some(false) => {
+                    // Part of a preface may look like a whole request of a version that nobody speaks.
+                    if is_h2_preface(rest).is_none() {
+                        break;
+                    }
                     self.begin_h2(socket, rest);
                     return input.len();
                 }

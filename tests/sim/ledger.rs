@@ -80,8 +80,6 @@ struct Stream {
     not_before: u64,
     items: Vec<Item>,
     ending: Option<Ending>,
-    /// Notices since the last event of the stream that this one resumes.
-    inherited: Vec<Notice>,
 }
 
 /// Longest padding of an event, and how many places in the letters it may begin at.
@@ -232,11 +230,6 @@ impl Ledger {
 
     /// A subscriber's stream has its head.
     pub fn stream_begins(&mut self, client: usize, topics: &Rc<[String]>, resume: Option<u64>) -> usize {
-        let before = self.streams.iter().rev().find(|stream| stream.client == client);
-        let inherited = match before {
-            Some(before) if resume.is_some() && before.last_id.or(before.resume) == resume => before.open_notices(),
-            _ => Vec::new(),
-        };
         self.streams.push(Stream {
             client,
             topics: Rc::clone(topics),
@@ -246,7 +239,6 @@ impl Ledger {
             not_before: 0,
             items: Vec::new(),
             ending: None,
-            inherited,
         });
         self.streams.len() - 1
     }
@@ -330,7 +322,7 @@ impl Ledger {
             Some(id) => (self.after(id, accepted, rank), Some((0, 0))),
             None => (0, stream.open_at),
         };
-        let mut told: Vec<&Notice> = stream.inherited.iter().collect();
+        let mut told: Vec<&Notice> = Vec::new();
         let check_hole = |hole: &[u32], since: Option<(u32, u64)>, told: &[&Notice]| {
             for &serial in hole {
                 let tried = &self.tries[serial as usize];
@@ -387,19 +379,6 @@ impl Try {
             (Some(_), Some(id)) => id >> 20 > millis,
             _ => serial >= count,
         }
-    }
-}
-
-impl Stream {
-    /// Notices that no event has followed.
-    fn open_notices(&self) -> Vec<Notice> {
-        let inherited = if self.last_id.is_none() { &self.inherited[..] } else { &[] };
-        let last = self.items.iter().rposition(|item| matches!(item, Item::Event { .. })).map_or(0, |at| at + 1);
-        let own = self.items[last..].iter().filter_map(|item| match item {
-            Item::Notice(notice) => Some(notice),
-            Item::Event { .. } => None,
-        });
-        inherited.iter().chain(own).cloned().collect()
     }
 }
 

@@ -7,6 +7,8 @@
 #![allow(dead_code)]
 
 pub mod fake_redis;
+pub mod h2;
+pub mod hpack;
 pub mod http;
 pub mod lines;
 pub mod plasma;
@@ -15,6 +17,7 @@ pub mod resp;
 pub mod sse;
 pub mod stage;
 pub mod wait;
+pub mod witness;
 
 use std::fs::OpenOptions;
 use std::io::Write;

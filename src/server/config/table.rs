@@ -372,7 +372,7 @@ pub static TABLE: &[Setting] = &[
         Kind::Duration,
         Text("10s"),
         "PINGs of a client that come sooner after one another than this, and answer no data, are too many once there \
-         were eight: its connection is closed with ENHANCE_YOUR_CALM.",
+         were sixty: its connection is closed with ENHANCE_YOUR_CALM.",
         |c, v| put(&mut c.http2.keepalive_min, value::duration(v, Duration::ZERO..=HOUR)),
     ),
     row(

@@ -268,12 +268,12 @@ impl<R: Ring> Shard<R> {
         true
     }
 
-    /// The batch under way is for everyone.
+    /// The batch under way is for everyone who has topics.
     pub(in super::super) fn touch_streams(&mut self, socket: u32) {
         let Some(connection) = self.connection_at(socket) else { return };
         let keys: Vec<u32> = connection.session.keys().collect();
         for key in keys {
-            if self.streams.find(key).is_some_and(|found| found.role.is_subscription()) {
+            if self.streams.find(key).is_some_and(|found| found.is_subscribed()) {
                 self.touch_stream(key, None);
             }
         }

@@ -209,12 +209,9 @@ impl<R: Ring> Shard<R> {
             return;
         }
         kept.extend_from_slice(bytes);
-        let left = self.advance_h2(socket, &kept).len();
-        if let Some(connection) = self.connection_at(socket)
-            && left > 0
-        {
-            kept.drain(..kept.len() - left);
-            connection.input = kept;
+        let rest = self.advance_h2(socket, &kept);
+        if let Some(connection) = self.connection_at(socket) {
+            connection.input.extend_from_slice(rest);
         }
     }
 

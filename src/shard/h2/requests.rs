@@ -22,18 +22,17 @@ impl<R: Ring> Shard<R> {
         if fields.is_too_large() {
             return self.answer_unasked(socket, id, ends, &Answer::text(431, "request head too long\n"));
         }
-        let head = match head_of(fields) {
-            Ok((head, length)) => {
-                let Some(connection) = self.connection_at(socket) else { return };
-                if length.is_none_or(|length| connection.session.expect_body(id, length, ends)) {
-                    head
-                } else {
-                    return connection.session.reset(id, Code::ProtocolError);
+        let tick = self.tick;
+        let Some(connection) = self.connection_at(socket) else { return };
+        let mut expect =
+            |length: Option<u64>| length.is_none_or(|length| connection.session.expect_body(id, length, ends));
+        let head = match head_of(fields).map(|(head, length)| (head, expect(length))) {
+            Ok((head, true)) => head,
+            Ok((_, false)) | Err(_) => {
+                if let Err(failure) = connection.session.reset_malformed(id, tick) {
+                    self.on_h2_failure(socket, failure);
                 }
-            }
-            Err(_malformed) => {
-                let Some(connection) = self.connection_at(socket) else { return };
-                return connection.session.reset(id, Code::ProtocolError);
+                return;
             }
         };
         let seen = self.reader.seen();

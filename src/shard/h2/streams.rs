@@ -242,6 +242,11 @@ impl Stream {
         self.is_live
     }
 
+    /// Whether it wants events of any topic.
+    pub fn is_subscribed(&self) -> bool {
+        self.role.is_subscription() && self.memberships != Memberships::NONE
+    }
+
     pub fn extra(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }

@@ -8,7 +8,6 @@ use super::super::{Due, Ending, Shard};
 use super::streams::{End, Role};
 use super::subscriber_of;
 use crate::base::id::EventId;
-use crate::dialect::calls::Call;
 use crate::dialect::{Resume, Subscription, plasma};
 use crate::hub::Seq;
 use crate::hub::topics::Memberships;
@@ -267,7 +266,7 @@ impl<R: Ring> Shard<R> {
                 let message = format!("{words}; resume from {}", from.get());
                 self.end_call(stream, Status::new(Code::Unavailable, message));
             }
-            Role::Call(Call::HealthWatch | Call::Reflection) => {
+            Role::Call(_) => {
                 self.end_call(stream, Status::new(Code::Unavailable, words.to_owned()));
             }
             Role::Sse if found.offset == 0 => {

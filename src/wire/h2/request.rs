@@ -47,6 +47,15 @@ pub fn head(fields: &Fields) -> Result<(Head<'_>, Option<u64>), Malformed> {
     Ok((head, content_length))
 }
 
+/// Whether `fields` may follow a body: no pseudo-fields, and the rules of every field (RFC 9113 §8.1).
+pub(super) fn check_trailers(fields: &Fields) -> Result<(), Malformed> {
+    fields.iter().try_for_each(|(name, value)| {
+        check_name(name)?;
+        check_value(value)?;
+        check_connection(name, value)
+    })
+}
+
 impl<'b> Pseudo<'b> {
     fn take(&mut self, name: &[u8], value: &'b [u8]) -> Result<(), Malformed> {
         let Ok(value) = str::from_utf8(value) else { return Err(Malformed("a pseudo-field that is no text")) };

@@ -2,8 +2,9 @@
 
 use crate::base::limits::{H2_CONTROL_FRAMES_MAX, H2_CONTROL_FRAMES_PER_TICK};
 
-/// PINGs that come too early and are forgiven until we send DATA: some clients measure the way with a few.
-const PING_STRIKES_MAX: u8 = 8;
+/// PINGs that come too early and are forgiven until there is other traffic: a client may look for a sign of life in a hurry, or
+/// measure the way, but not for ever.
+const PING_STRIKES_MAX: u8 = 60;
 
 /// A bucket of frames, and the PINGs. 16 bytes.
 pub(super) struct Budget {
@@ -39,8 +40,9 @@ impl Budget {
         self.strikes <= PING_STRIKES_MAX
     }
 
-    /// DATA goes out: PINGs that answer it are not counted, gRPC clients measure their windows with them.
-    pub fn note_data(&mut self) {
+    /// DATA goes out or a request comes: PINGs that go with that are not counted, gRPC clients measure their windows with
+    /// them.
+    pub fn note_traffic(&mut self) {
         self.strikes = 0;
     }
 }
@@ -65,7 +67,7 @@ mod tests {
         let mut budget = Budget::new(0);
         assert!((1..100).all(|n| budget.take_ping(n * 10, 10)));
         assert!((0..PING_STRIKES_MAX).all(|_| budget.take_ping(990, 10)));
-        budget.note_data();
+        budget.note_traffic();
         assert!((0..PING_STRIKES_MAX).all(|_| budget.take_ping(991, 10)));
         assert!(!budget.take_ping(992, 10));
     }

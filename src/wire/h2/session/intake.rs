@@ -6,6 +6,7 @@ use super::{
 use crate::base::limits::{H2_BLOCK_FRAMES_MAX, H2_BLOCK_LEN_MAX, HEAD_LEN_MAX};
 use crate::wire::h2::frame::{self, Code, HEAD_LEN, Head, Kind, PAYLOAD_LEN_MAX, WINDOW_MAX, setting};
 use crate::wire::h2::hpack::Fields;
+use crate::wire::h2::request::check_trailers;
 
 /// A window update below this is charged for: nobody needs a frame to say so little.
 const INCREMENT_MIN: u32 = 256;
@@ -249,7 +250,10 @@ impl Session {
         let mut depends_on_itself = false;
         if head.has(frame::PRIORITY) {
             let Some((priority, rest)) = fragment.split_at_checked(5) else {
-                return frame_size("HEADERS without their priority");
+                return match head.has(frame::PADDED) {
+                    true => protocol("more padding than payload"),
+                    false => frame_size("HEADERS without their priority"),
+                };
             };
             (depends_on_itself, fragment) = (frame::word(priority) == id, rest);
         }
@@ -333,6 +337,7 @@ impl Session {
             }
         }
         self.last_id = id;
+        self.budget.note_traffic();
         if self.leaving || self.streams.len() >= bounds.streams_max as usize {
             return Err(Fault::Stream(id, Code::RefusedStream));
         }
@@ -350,14 +355,13 @@ impl Session {
         Ok(Some(Event::Request { id, ends }))
     }
 
-    /// RFC 9113 §8.1: a second field block ends the request and has no pseudo-fields.
+    /// RFC 9113 §8.1: a second field block ends the request.
     fn on_trailers<'i>(&mut self, at: usize, ends: bool, fields: &Fields) -> Taken<'i> {
         let stream = self.streams[at];
         if matches!(stream.ends, Ends::Remote | Ends::Both) {
             return Err(Fault::Stream(stream.id, Code::StreamClosed));
         }
-        let has_pseudo = fields.iter().any(|(name, _)| name.first() == Some(&b':'));
-        if !ends || has_pseudo || stream.body_left > 0 {
+        if !ends || stream.body_left > 0 || check_trailers(fields).is_err() {
             return Err(Fault::Stream(stream.id, Code::ProtocolError));
         }
         self.end_remote(at);
@@ -493,7 +497,7 @@ impl Session {
             return frame_size("WINDOW_UPDATE of a wrong length");
         }
         let increment = frame::word(payload);
-        if increment < INCREMENT_MIN {
+        if (1..INCREMENT_MIN).contains(&increment) {
             self.charge(tick, "too many small WINDOW_UPDATEs")?;
         }
         if head.stream == 0 {

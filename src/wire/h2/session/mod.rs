@@ -16,6 +16,8 @@ mod budget;
 mod intake;
 mod strangers;
 
+use smallvec::SmallVec;
+
 use self::budget::Budget;
 use self::strangers::Strangers;
 use super::frame::{self, Code, Head, Kind, setting};
@@ -155,7 +157,8 @@ struct Block {
 
 /// See the head of the module.
 pub struct Session {
-    streams: Vec<Stream>,
+    /// Most connections of browsers and services have a handful, those of the densest kind one.
+    streams: SmallVec<[Stream; 1]>,
     output: Vec<u8>,
     decoder: Decoder,
     block: Option<Box<Block>>,
@@ -194,7 +197,7 @@ impl Session {
         frame::write_settings(&settings, &mut output);
         frame::write_window_update(0, CONNECTION_WINDOW - WINDOW_DEFAULT, &mut output);
         Self {
-            streams: Vec::new(),
+            streams: SmallVec::new(),
             output,
             decoder: Decoder::new(),
             block: None,
@@ -269,7 +272,7 @@ impl Session {
         if let Some(at) = self.place(id) {
             self.streams[at].send_window -= len as i32;
         }
-        self.budget.note_data();
+        self.budget.note_traffic();
     }
 
     /// They did not go out after all.
@@ -380,13 +383,23 @@ impl Session {
         self.forget(id);
     }
 
+    /// Gives up a stream whose request breaks the rules; the whole connection, when there were too many of them.
+    pub fn reset_malformed(&mut self, id: u32, tick: u32) -> Result<(), Failure> {
+        self.reset(id, Code::ProtocolError);
+        // Whoever makes us reset streams can do so cheaply.
+        match self.budget.charge(tick) {
+            true => Ok(()),
+            false => Err(self.fail(Code::EnhanceYourCalm, "too many streams had to be reset")),
+        }
+    }
+
     fn forget(&mut self, id: u32) -> Option<Key> {
         let at = self.place(id)?;
         let Stream { key, held, ends, .. } = self.streams.remove(at);
         self.closing -= u16::from(ends == Ends::Both);
         self.release(held);
         if self.streams.is_empty() {
-            self.streams = Vec::new();
+            self.streams = SmallVec::new();
         }
         (key != UNADOPTED).then_some(key)
     }
