@@ -1,7 +1,7 @@
 //! gRPC streams: a shard of the server next to one written with tonic, window by window on one thread.
 //!
-//! Both have the same clients, which one thread on another CPU reads. What a server's CPU pays for is everything from an
-//! event in its feed, or in its broadcast channel, to bytes in sockets.
+//! Both have the same clients, which one thread on another CPU reads. What a server's CPU pays for is everything from
+//! an event in its feed, or in its broadcast channel, to bytes in sockets.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,7 +31,7 @@ const WARM_UP_ROUNDS: u32 = 20;
 const WARM_UP_FOR: Duration = Duration::from_millis(500);
 
 /// Time for all windows of a line, and the windows that it has in any case.
-const LINE_FOR: Duration = Duration::from_secs(5);
+const LINE_FOR: Duration = Duration::from_secs(3);
 const WINDOWS_MIN: u32 = 3;
 
 /// Longest time for a round to arrive: a hundred times what the largest takes.
