@@ -91,8 +91,11 @@ impl Fanout {
     }
 
     /// The batch under way, and those of its records, counted from its start, that are for its n-th topic.
+    ///
+    /// Not before all topics were walked: a stream may turn out to be in another one as well.
     pub fn records_of(&self, topic: u32) -> Option<(Range<Seq>, &[u32])> {
-        let touched = self.touched[..self.used].get(topic as usize).filter(|_| self.is_active())?;
+        let is_walked = matches!(self.step, Step::Connections(_));
+        let touched = self.touched[..self.used].get(topic as usize).filter(|_| is_walked)?;
         Some((self.range.clone(), &touched.records))
     }
 
