@@ -99,6 +99,11 @@ impl Fanout {
         Some((self.range.clone(), &touched.records))
     }
 
+    /// The n-th topic of the batch under way.
+    pub fn topic(&self, topic: u32) -> Option<TopicId> {
+        self.touched[..self.used].get(topic as usize)?.topic
+    }
+
     /// A connection has something to send of this batch.
     pub fn note_connection(&mut self, socket: u32) {
         self.connections.push(socket);
