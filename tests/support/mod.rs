@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod fake_redis;
+pub mod grpc;
 pub mod h2;
 pub mod hpack;
 pub mod http;

@@ -112,6 +112,12 @@ impl Plasma {
         u16::try_from(port).expect("a port")
     }
 
+    /// Where it speaks gRPC.
+    pub fn grpc(&self) -> SocketAddr {
+        let port = self.listening["grpc_port"].as_u64().expect("the listening line has a grpc_port");
+        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("a port")))
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).expect("the server's process is there");

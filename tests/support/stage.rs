@@ -1,6 +1,8 @@
 //! A server with its upstream, ready for a case: the same case can be played on every upstream.
 
+use super::grpc::{Call, Peer};
 use super::http::{Answer, post, request};
+use super::lines::says;
 use super::plasma::{Plasma, Setup};
 use super::redis::Redis;
 use super::sse::{Frame, Stream};
@@ -123,6 +125,25 @@ impl Stage {
     /// Asks as an EventSource would, whatever comes of it.
     pub fn ask(&self, target: &str) -> Answer {
         request(self.plasma.http(), "GET", target, &[("Accept", "text/event-stream")])
+    }
+
+    /// A connection to the gRPC port.
+    pub fn peer(&self) -> Peer {
+        Peer::open(self.plasma.grpc())
+    }
+
+    /// A stream of events with these topics and more metadata, once the server knows of it.
+    pub fn events(&self, peer: &Peer, topics: &[&str], fields: &[(&str, &str)]) -> Call {
+        let mut call = peer.events(fields);
+        self.change(&mut call, topics);
+        call
+    }
+
+    /// Other topics for a stream, once the server knows of them: nothing but its log tells.
+    pub fn change(&self, call: &mut Call, topics: &[&str]) {
+        let known = self.plasma.stdout.count(|line| says(line, "gRPC"));
+        call.ask(topics);
+        self.plasma.wait_for_access("gRPC", known + 1);
     }
 
     /// What `/hc` says now.

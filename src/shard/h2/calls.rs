@@ -91,7 +91,7 @@ impl<R: Ring> Shard<R> {
     /// Bytes of messages came.
     pub(super) fn on_messages(&mut self, stream: u32, bytes: &[u8], ends: bool) {
         let found = self.streams.at(stream);
-        let waits = found.extra.as_ref().is_some_and(|extra| extra.has_to_wait());
+        let waits = found.extra.as_ref().is_some_and(|extra| extra.has_to_wait() || extra.has_waiting());
         if waits {
             let extra = found.extra();
             extra.inbox.extend_from_slice(bytes);
@@ -178,7 +178,7 @@ impl<R: Ring> Shard<R> {
             return self.end_call(stream, status);
         }
         match role {
-            Role::Events { .. } => self.end_call(stream, Status::OK),
+            Role::Events { .. } => self.finish_call(stream),
             Role::Call(Call::Reflection) => self.end_after(stream, Status::OK),
             Role::Call(Call::PublishStream) => self.answer_published(stream),
             // Answered already, or watching; without any message there is nothing to answer.
@@ -226,7 +226,7 @@ impl<R: Ring> Shard<R> {
             }
         };
         if request.force_close {
-            self.end_call(stream, Status::OK);
+            self.finish_call(stream);
             return Then::Over;
         }
         self.log_subscribe(&request);
@@ -385,8 +385,29 @@ impl<R: Ring> Shard<R> {
         Ok(Then::Wait)
     }
 
+    /// Ends a call because its client wants that, once the message that it is in the middle of is whole.
+    fn finish_call(&mut self, stream: u32) {
+        if self.streams.at(stream).is_between() {
+            self.end_call(stream, Status::OK);
+        } else {
+            self.end_after(stream, Status::OK);
+        }
+    }
+
+    /// Ends a watch. Who was told that all is well and it is not hears that first.
+    pub(super) fn end_watch(&mut self, stream: u32, words: &str) {
+        let (is_healthy, count) = (self.is_healthy(), self.watches.len());
+        self.watches.retain(|watch| *watch != stream);
+        if self.watches.len() < count && self.watched_healthy && !is_healthy {
+            let mut bytes = Vec::new();
+            message(&self.health_of(""), &mut bytes);
+            self.say(stream, &bytes);
+        }
+        self.end_after(stream, Status::new(Code::Unavailable, words.to_owned()));
+    }
+
     /// Ends a call when everything before is out.
-    fn end_after(&mut self, stream: u32, status: Status) {
+    pub(super) fn end_after(&mut self, stream: u32, status: Status) {
         let extra = self.streams.at(stream).extra();
         extra.end = Some(End::Status(status));
         self.continue_stream(stream);

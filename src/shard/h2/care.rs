@@ -6,6 +6,7 @@ use super::super::{Ending, Shard, drain};
 use super::streams::Role;
 use super::{LINGER_FOR, Life};
 use crate::base::log::access;
+use crate::dialect::calls::Call;
 use crate::dialect::plasma;
 use crate::ring::Ring;
 use crate::wire::grpc::Status;
@@ -113,6 +114,7 @@ impl<R: Ring> Shard<R> {
                 self.streams.at(stream).extra().end = Some(super::streams::End::Plain);
                 self.say(stream, &last);
             }
+            Role::Call(Call::HealthWatch) => self.end_watch(stream, words),
             Role::Sse | Role::Events { .. } | Role::Call(_) => self.send_away(stream, Ending::Farewell, words),
             Role::Request | Role::Answer => {}
         }

@@ -8,6 +8,9 @@ use crate::hub::Seq;
 use crate::ring::Ring;
 use crate::wire::sse::Reason;
 
+/// What a stream is told that ends for that reason.
+const OVERTAKEN: &str = "overtaken by the event log";
+
 impl<R: Ring> Shard<R> {
     /// Moves every stream that stands before `tail` there.
     pub(in super::super) fn overtake_streams(&mut self, tail: Seq) {
@@ -24,6 +27,10 @@ impl<R: Ring> Shard<R> {
             return;
         }
         let found = self.streams.at(stream);
+        if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) {
+            // Nothing of the log is sent on it any more.
+            found.at = found.at.max(tail);
+        }
         let (memberships, at, role) = (found.memberships, found.at, found.role);
         if at >= tail {
             return;
@@ -42,14 +49,14 @@ impl<R: Ring> Shard<R> {
                 } else {
                     self.note_lapped(socket, "close");
                     self.streams.at(stream).at = seq;
-                    self.send_away(stream, Ending::Lapped, "overtaken by the event log");
+                    self.send_away(stream, Ending::Lapped, OVERTAKEN);
                 }
             }
         }
     }
 
     /// Where a stream with nothing to send may stand: what was seen, or where its next set of topics begins.
-    fn limit_of(&mut self, stream: u32) -> Seq {
+    pub(super) fn limit_of(&mut self, stream: u32) -> Seq {
         let seen = self.reader.seen();
         let change = self.streams.at(stream).extra.as_ref().and_then(|extra| extra.change.as_ref());
         change.map_or(seen, |change| change.1.min(seen))
@@ -64,13 +71,16 @@ impl<R: Ring> Shard<R> {
         if record.len() - offset > CUT_LEN_MAX {
             let socket = self.streams.at(stream).socket;
             self.note_lapped(socket, "close");
-            self.send_away(stream, Ending::Lapped, "overtaken by the event log");
+            match role.is_grpc() {
+                true => self.cut_off(stream, at, OVERTAKEN),
+                false => self.send_away(stream, Ending::Lapped, OVERTAKEN),
+            }
             return false;
         }
         let found = self.streams.at(stream);
         (found.at, found.offset) = (at.next(), 0);
         let extra = found.extra();
-        extra.own = record.split_off(offset).into();
+        (extra.own, extra.is_cut) = ([&record[offset..], &extra.own].concat().into(), true);
         true
     }
 }
