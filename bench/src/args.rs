@@ -8,7 +8,8 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::Failure;
-use crate::fanout::{self, Only, Which};
+use crate::fanout::{self, Only, Shape, Which};
+use crate::grpc::served;
 use crate::hold::{self, Close, acceptor};
 
 /// What to do.
@@ -22,6 +23,8 @@ pub enum Command {
     Hold(hold::Options),
     /// The process at the other end of `hold --bare`; started by it, not by people.
     Acceptor(acceptor::Options),
+    /// The process at the other end of idle gRPC streams; likewise.
+    Serve(served::Server, u32),
 }
 
 const HELP: &str = "\
@@ -45,6 +48,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
             Some("fanout") => fanout(&mut parser),
             Some("hold") => hold(&mut parser),
             Some("acceptor") => acceptor(&mut parser),
+            Some("serve") => serve(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {name:?}").into()),
         },
@@ -60,19 +64,25 @@ fn fanout(parser: &mut Parser) -> Result<Command, Failure> {
             Long("scenarios") => {
                 let words = parser.value()?.string()?;
                 let named = words.split(',').map(Which::named).collect::<Option<_>>();
-                options.scenarios =
-                    named.ok_or_else(|| format!("--scenarios {words:?}: there are bursts, alternating and topics"))?;
+                options.scenarios = named
+                    .ok_or_else(|| format!("--scenarios {words:?}: there are bursts, alternating, topics, grpc"))?;
             }
             Long("topics") => options.topics = count(parser, 1)?,
             Long("only") => {
-                options.only = match parser.value()?.string()?.as_str() {
-                    "bare" => Only::Bare,
-                    "plasma" => Only::Plasma,
-                    other => return Err(format!("--only takes bare or plasma, not {other:?}").into()),
-                }
+                let word = parser.value()?.string()?;
+                options.only =
+                    Only::named(&word).ok_or_else(|| format!("--only takes bare, tonic or plasma, not {word:?}"))?;
+            }
+            Long("shapes") => {
+                let words = parser.value()?.string()?;
+                let shapes = words.split(',').map(shape).collect::<Option<_>>();
+                options.shapes = shapes.ok_or_else(|| format!("{words:?} is not a list of shapes like 10x100"))?;
             }
             Long("zero-copy") => options.zero_copy = true,
-            Long("events") => options.events = counts(parser)?,
+            Long("events") => {
+                options.events = counts(parser)?;
+                options.grpc_events.clone_from(&options.events);
+            }
             Long("sizes") => options.sizes = counts(parser)?,
             Long("windows") => options.window_count = count(parser, 1)?,
             Long("window-ms") => options.window = Duration::from_millis(count(parser, 1)?.into()),
@@ -103,6 +113,8 @@ fn hold(parser: &mut Parser) -> Result<Command, Failure> {
             Long("type") => options.topic = parser.value()?.string()?,
             Long("pid") => options.pid = Some(count(parser, 1)?),
             Long("publish") => options.publish = Some(parser.value()?.string()?.parse()?),
+            Long("grpc") => options.grpc = Some(count(parser, 1)?),
+            Long("tonic") => options.tonic = true,
             Long("bare") => options.bare = true,
             Long("armed") => options.armed = true,
             Long("destinations") => options.destinations = Some(count(parser, 1)?),
@@ -135,6 +147,19 @@ fn acceptor(parser: &mut Parser) -> Result<Command, Failure> {
         }
     }
     Ok(Command::Acceptor(options))
+}
+
+fn serve(parser: &mut Parser) -> Result<Command, Failure> {
+    let word = parser.value()?.string()?;
+    let server = served::Server::named(&word).ok_or_else(|| format!("{word:?} is neither plasma nor tonic"))?;
+    Ok(Command::Serve(server, count(parser, 1)?))
+}
+
+/// Connections and streams on each, as `10x100`.
+fn shape(word: &str) -> Option<Shape> {
+    let (connections, streams) = word.split_once('x')?;
+    let (connections, streams) = (number(connections)?, number(streams)?);
+    (connections > 0 && streams > 0).then_some(Shape { connections, streams })
 }
 
 /// The value of an option as a number of at least `min`.
@@ -192,6 +217,13 @@ mod tests {
         assert_eq!((options.scenarios, options.only), (vec![Which::Topics, Which::Bursts], Only::Plasma));
         assert_eq!((options.connections, options.cpus, options.json), (2_000, (1, 0), true));
         assert_eq!((options.events, options.sizes), (vec![1, 64], vec![150]));
+        assert_eq!(options.grpc_events, [1, 64]);
+
+        let Ok(Command::Fanout(options)) = parsed("fanout --scenarios grpc --shapes 10x100,2kx1 --only tonic") else {
+            panic!("fanout is a command");
+        };
+        assert_eq!((options.scenarios, options.only), (vec![Which::Grpc], Only::Tonic));
+        assert_eq!(options.shapes, [(10, 100), (2_000, 1)].map(Shape::from));
 
         let Ok(Command::Hold(options)) = parsed("hold --target 127.0.0.1:8080 --bare --pid 7 --close fin") else {
             panic!("hold is a command");
@@ -209,6 +241,7 @@ mod tests {
             ("hold --bare --close loudly", "loudly"),
             ("hold", "--target"),
             ("hold --armed", "--bare"),
+            ("hold --tonic", "--grpc"),
             ("hold --target 10.0.0.1:80 --destinations 2", "loopback"),
             ("hold --bare --publish http://127.0.0.1:1/events", "--target"),
             ("fanout --cpus 1", "--cpus"),
@@ -216,6 +249,8 @@ mod tests {
             ("fanout --colour", "--colour"),
             ("fanout --scenarios bursts,storms", "storms"),
             ("fanout --only nobody", "nobody"),
+            ("fanout --shapes 10x0", "10x0"),
+            ("fanout --shapes 10", "\"10\""),
         ] {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(word), "{line:?}: {error}");

@@ -12,6 +12,7 @@
 
 mod args;
 mod fanout;
+mod grpc;
 mod hold;
 mod machine;
 mod memory;
@@ -51,6 +52,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fanout(options) => fanout::run(&options)?,
         Command::Hold(options) => hold::run(&options)?,
         Command::Acceptor(options) => hold::acceptor::run(options)?,
+        Command::Serve(server, connections) => grpc::served::run(server, connections)?,
     }
     Ok(())
 }

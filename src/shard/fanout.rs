@@ -90,12 +90,18 @@ impl Fanout {
         self.is_active().then_some((self.range.start, self.range.end))
     }
 
-    /// The batch under way, and those of its records, counted from its start, that are for its n-th topic; once all its
-    /// members are met, for until then nobody knows who wants more than that.
+    /// The batch under way, and those of its records, counted from its start, that are for its n-th topic.
+    ///
+    /// Not before all topics were walked: a stream may turn out to be in another one as well.
     pub fn records_of(&self, topic: u32) -> Option<(Range<Seq>, &[u32])> {
-        let all_met = matches!(self.step, Step::Connections(_));
-        let touched = self.touched[..self.used].get(topic as usize).filter(|_| all_met)?;
+        let is_walked = matches!(self.step, Step::Connections(_));
+        let touched = self.touched[..self.used].get(topic as usize).filter(|_| is_walked)?;
         Some((self.range.clone(), &touched.records))
+    }
+
+    /// The n-th topic of the batch under way.
+    pub fn topic(&self, topic: u32) -> Option<TopicId> {
+        self.touched[..self.used].get(topic as usize)?.topic
     }
 
     /// A connection has something to send of this batch.

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use super::bare::{Bare, Layout};
 use super::plasma::Plasma;
 use super::reader::Reader;
-use super::{Burst, Options, Scenario, Sent};
+use super::{Burst, Only, Options, Scenario, Sent};
 use crate::stats::{Spread, ratios};
 use crate::{Failure, machine};
 
@@ -59,6 +61,17 @@ pub struct Achieved {
     pub short: u64,
 }
 
+impl Achieved {
+    /// As an object.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "deliveries_per_cpu_second": self.rate.to_json(),
+            "on_cpu": self.share.to_json(),
+            "short_sends": self.short,
+        })
+    }
+}
+
 /// One scenario, measured.
 pub struct Row {
     /// What was measured.
@@ -87,7 +100,7 @@ pub fn measure(scenario: Scenario, options: &Options) -> Result<Row, Failure> {
         Ok(Lane::new(Subject::Bare(Box::new(bare)), Reader::start(clients, options.cpus.1)?))
     };
     let mut lanes: Vec<Lane> = Vec::new();
-    let with_bare = options.only.takes_bare();
+    let with_bare = options.only.takes(Only::Bare);
     let with_gathering = with_bare && scenario.is_scattered();
     if with_bare {
         lanes.push(start_bare(Layout::Contiguous)?);
@@ -96,7 +109,7 @@ pub fn measure(scenario: Scenario, options: &Options) -> Result<Row, Failure> {
         lanes.push(start_bare(Layout::Scattered)?);
     }
     let reference_count = lanes.len();
-    if options.only.takes_plasma() {
+    if options.only.takes(Only::Plasma) {
         let (plasma, clients) = Plasma::start(connections, topics.count(connections), options.zero_copy)?;
         lanes.push(Lane::new(Subject::Plasma(Box::new(plasma)), Reader::start(clients, options.cpus.1)?));
     }

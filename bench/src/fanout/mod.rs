@@ -11,8 +11,9 @@
 
 mod bare;
 mod lane;
-mod plasma;
+pub mod plasma;
 mod reader;
+mod streams;
 
 use std::time::Duration;
 
@@ -23,11 +24,13 @@ use crate::report::Table;
 use crate::stats::{Spread, bytes};
 use crate::{Failure, ring};
 use lane::{Achieved, Row};
+pub use streams::Shape;
+use streams::Streams;
 
 /// What `--help` says.
 pub const HELP: &str = "\
 Deliveries (events x connections) per second of CPU of the sending thread: a shard of Plasma next to a bare loop that
-does nothing but send.
+does nothing but send, and, for gRPC, next to a server written with tonic.
 
 Both run in this process on one thread, pinned to one CPU, and take turns: bare, plasma, bare, plasma, …, bare. Each has
 N loopback connections of its own. A round makes K events wait for every connection, sends them, and lasts off the clock
@@ -38,17 +41,19 @@ CPU also pays for the receiver's half of TCP.
 Usage: bench fanout [OPTIONS]
 
   -n, --connections N    connections (1000); fewer where a round would exceed 64 MiB, as the table shows
-      --scenarios S,S,.. which ones (bursts,alternating,topics):
+      --scenarios S,S,.. which ones (bursts,alternating,topics,grpc):
                            bursts       one topic that everybody has
                            alternating  two topics, each with half of the connections, whose events alternate, so that
                                         what waits for a connection does not lie in one piece; 150 bytes
                            topics       as many topics as connections, one event in each; 150 bytes
-      --events K,K,..    events waiting per round, for bursts and alternating (1,8,16,64)
+                           grpc         streams of proto.StreamService/Events, all of one topic; 150 bytes a message
+      --events K,K,..    events waiting per round, for bursts and alternating (1,8,16,64), for grpc (1,16)
       --sizes S,S,..     bytes per event, framed, for bursts (150,1024,16384)
       --topics N         connections of the scenario `topics` (10000, or what the limit of open files allows)
+      --shapes CxS,..    connections and streams on each, for grpc (1000x1,10x100,100x100,10000x1)
       --windows W        measurements per line and subject (25); many short ones even out a busy machine
       --window-ms MS     CPU time per measurement in milliseconds (50)
-      --only WHO         bare or plasma alone, for a profiler
+      --only WHO         bare, tonic or plasma alone, for a profiler
       --zero-copy        let Plasma send events from 16 KiB on without copying, as the server does
       --cpus S,R         the sender's CPU and the reader's (0,1)
       --json             print JSON instead of the table
@@ -59,6 +64,9 @@ bare windows before and after it; `by gather` the same, by a bare loop that gath
 Plasma has to. `on CPU` is the share of the wall time that the sender was on the clock: where it is low without long
 waits for the reader (large events), other processes had the CPU, left cold caches behind, and the rate is too low as
 well. `short` counts sends that a full socket cut short: of the bare loop, of Plasma.
+
+With gRPC the reader looks at the head of every frame and counts the bytes of each stream; a line takes at most seconds,
+with fewer windows where a round is long. Memory is that of a child process before and with so many idle streams.
 ";
 
 /// Bytes that one round may put into sockets: far below what TCP may use before it presses back (`tcp_mem`).
@@ -83,6 +91,10 @@ pub struct Options {
     pub sizes: Vec<u32>,
     /// Connections of the scenario with a topic for each.
     pub topics: u32,
+    /// Events waiting per round on gRPC streams.
+    pub grpc_events: Vec<u32>,
+    /// Connections of gRPC streams, and streams on each.
+    pub shapes: Vec<Shape>,
     /// Windows per subject and scenario.
     pub window_count: u32,
     /// CPU time per window.
@@ -101,10 +113,12 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connections: 1000,
-            scenarios: vec![Which::Bursts, Which::Alternating, Which::Topics],
+            scenarios: Which::ALL.to_vec(),
             events: vec![1, 8, 16, 64],
             sizes: vec![SIZE, 1024, 16 * 1024],
             topics: 10_000,
+            grpc_events: vec![1, 16],
+            shapes: [(1_000, 1), (10, 100), (100, 100), (10_000, 1)].map(Shape::from).to_vec(),
             window_count: 25,
             window: Duration::from_millis(50),
             only: Only::Nobody,
@@ -124,12 +138,16 @@ pub enum Which {
     Alternating,
     /// A topic for each.
     Topics,
+    /// gRPC streams, one topic for all.
+    Grpc,
 }
 
 impl Which {
+    const ALL: [Self; 4] = [Self::Bursts, Self::Alternating, Self::Topics, Self::Grpc];
+
     /// By its name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Bursts, Self::Alternating, Self::Topics].into_iter().find(|which| which.name() == name)
+        Self::ALL.into_iter().find(|which| which.name() == name)
     }
 
     fn name(self) -> &'static str {
@@ -137,6 +155,7 @@ impl Which {
             Self::Bursts => "bursts",
             Self::Alternating => "alternating",
             Self::Topics => "topics",
+            Self::Grpc => "grpc",
         }
     }
 }
@@ -144,21 +163,29 @@ impl Which {
 /// Who is measured alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Only {
-    /// Both take part.
+    /// All take part.
     Nobody,
     /// The bare loop.
     Bare,
+    /// The server written with tonic.
+    Tonic,
     /// The shard.
     Plasma,
 }
 
 impl Only {
-    fn takes_bare(self) -> bool {
-        self != Self::Plasma
+    /// By its name.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "bare" => Some(Self::Bare),
+            "tonic" => Some(Self::Tonic),
+            "plasma" => Some(Self::Plasma),
+            _ => None,
+        }
     }
 
-    fn takes_plasma(self) -> bool {
-        self != Self::Bare
+    fn takes(self, who: Self) -> bool {
+        self == Self::Nobody || self == who
     }
 }
 
@@ -208,7 +235,7 @@ impl Which {
     /// Topics among `connections` connections.
     fn count(self, connections: u32) -> u32 {
         match self {
-            Self::Bursts => 1,
+            Self::Bursts | Self::Grpc => 1,
             Self::Alternating => 2,
             Self::Topics => connections,
         }
@@ -235,10 +262,16 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     machine::pin(options.cpus.0)?;
     let rows = scenarios(options).into_iter().map(|scenario| lane::measure(scenario, options));
     let rows: Vec<Row> = rows.collect::<Result<_, _>>()?;
+    let streams = if options.scenarios.contains(&Which::Grpc) { Some(streams::measure(options)?) } else { None };
     if options.json {
-        println!("{:#}", to_json(&rows, options, &machine));
-    } else {
-        print!("{}", to_text(&rows, options, &machine));
+        println!("{:#}", to_json(&rows, streams.as_ref(), options, &machine));
+        return Ok(());
+    }
+    let windows = format!("{} windows of {:?} of CPU", options.window_count, options.window);
+    println!("{}\n{windows}, median [smallest..largest]", machine.line());
+    let tables = [(!rows.is_empty()).then(|| to_text(&rows)), streams.as_ref().map(Streams::to_text)];
+    for table in tables.into_iter().flatten() {
+        print!("\n{table}");
     }
     Ok(())
 }
@@ -257,7 +290,8 @@ fn check(options: &Options) -> Result<(), Failure> {
 /// Everything to measure, in this order.
 fn scenarios(options: &Options) -> Vec<Scenario> {
     let mut all = Vec::new();
-    for &topics in &options.scenarios {
+    let without_streams = options.scenarios.iter().filter(|which| **which != Which::Grpc);
+    for &topics in without_streams {
         let sizes = if topics == Which::Bursts { options.sizes.as_slice() } else { &[SIZE] };
         let events = if topics == Which::Topics { &[1] } else { options.events.as_slice() };
         for &size in sizes {
@@ -267,7 +301,7 @@ fn scenarios(options: &Options) -> Vec<Scenario> {
     all
 }
 
-fn to_text(rows: &[Row], options: &Options, machine: &Machine) -> String {
+fn to_text(rows: &[Row]) -> String {
     let mut table = Table::new(&[
         "scenario",
         "event",
@@ -298,20 +332,11 @@ fn to_text(rows: &[Row], options: &Options, machine: &Machine) -> String {
             told(|it| it.short.to_string()),
         ]);
     }
-    let windows = format!("{} windows of {:?} of CPU", options.window_count, options.window);
-    format!("{}\n{windows}, median [smallest..largest]\n\n{}", machine.line(), table.render())
+    table.render()
 }
 
-fn to_json(rows: &[Row], options: &Options, machine: &Machine) -> Value {
-    let achieved = |achieved: &Option<Achieved>| {
-        achieved.as_ref().map(|it| {
-            json!({
-                "deliveries_per_cpu_second": it.rate.to_json(),
-                "on_cpu": it.share.to_json(),
-                "short_sends": it.short,
-            })
-        })
-    };
+fn to_json(rows: &[Row], streams: Option<&Streams>, options: &Options, machine: &Machine) -> Value {
+    let achieved = |achieved: &Option<Achieved>| achieved.as_ref().map(Achieved::to_json);
     let row = |row: &Row| {
         json!({
             "scenario": row.scenario.topics.name(),
@@ -331,6 +356,7 @@ fn to_json(rows: &[Row], options: &Options, machine: &Machine) -> Value {
         "window_ms": options.window.as_millis(),
         "zero_copy": options.zero_copy,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
+        "grpc": streams.map(Streams::to_json),
     })
 }
 

@@ -49,6 +49,13 @@ impl Plasma {
     /// A shard on the calling thread with `connections` subscribers of one of `topics` topics each. Returns the other
     /// ends, with everything read that streams begin with.
     pub fn start(connections: u32, topics: u32, zero_copy: bool) -> Result<(Self, Vec<TcpStream>), Failure> {
+        let (mut plasma, port) = Self::listen(connections, topics, zero_copy)?;
+        let clients = plasma.connect(port)?;
+        Ok((plasma, clients))
+    }
+
+    /// A shard on the calling thread with room for `connections` and names for `topics`, and the port where it listens.
+    pub fn listen(connections: u32, topics: u32, zero_copy: bool) -> Result<(Self, u16), Failure> {
         uring::check()?;
         let settings = settings(connections, zero_copy);
         let (listeners, port) = listen::open(0, 1, settings.write_timeout)?;
@@ -66,9 +73,23 @@ impl Plasma {
         let mut shard = Shard::new(ring, Arc::new(settings), desk, reader, Some(writer), 1, Log::off());
         shard.open();
         let topics = (0..topics).map(|topic| format!("t{topic:05}")).collect();
-        let mut plasma = Self { shard, connections, topics, data: Vec::new(), cut: 0 };
-        let clients = plasma.connect(port)?;
-        Ok((plasma, clients))
+        Ok((Self { shard, connections, topics, data: Vec::new(), cut: 0 }, port))
+    }
+
+    /// One turn of the shard.
+    pub fn turn(&mut self) -> Result<(), Failure> {
+        self.shard.turn()?;
+        Ok(())
+    }
+
+    /// Streams begun so far.
+    pub fn stream_count(&self) -> u64 {
+        self.shard.counts().streams
+    }
+
+    /// What events carry from now on: JSON text.
+    pub fn set_data(&mut self, data: &str) {
+        self.data = data.as_bytes().to_vec();
     }
 
     fn connect(&mut self, port: u16) -> Result<Vec<TcpStream>, Failure> {
@@ -88,11 +109,16 @@ impl Plasma {
                 self.await_opening(client, deadline)?;
             }
         }
-        // What has been seen by the client is not yet known to the shard: nobody may still be on the way.
+        self.settle()?;
+        Ok(clients)
+    }
+
+    /// What has been seen by the client is not yet known to the shard: turns until nobody is on the way any more.
+    pub fn settle(&mut self) -> Result<(), Failure> {
         while !self.shard.is_caught_up() {
             self.shard.turn()?;
         }
-        Ok(clients)
+        Ok(())
     }
 
     /// Turns until the client has got its head and what follows it.
@@ -118,8 +144,15 @@ impl Plasma {
     /// Publishes `burst.events` events in each topic, which go round, and turns until all are sent.
     pub fn round(&mut self, burst: Burst) -> Result<Sent, Failure> {
         self.fit_data(burst.size)?;
+        let short = self.publish(burst.events)?;
+        let deliveries = u64::from(self.connections) * u64::from(burst.events);
+        Ok(Sent { deliveries, short, bytes: deliveries * u64::from(burst.size) })
+    }
+
+    /// Publishes `events` events in each topic and turns until all are sent; returns how many sends were cut short.
+    pub fn publish(&mut self, events: u32) -> Result<u64, Failure> {
         let now = unix_millis();
-        for _ in 0..burst.events {
+        for _ in 0..events {
             for index in 0..self.topics.len() {
                 while !self.inject(index, now) {
                     // No room in the log: the shard has to take leave of its oldest part first.
@@ -136,9 +169,7 @@ impl Plasma {
             }
         }
         let cut = self.shard.counts().cut;
-        let short = cut - std::mem::replace(&mut self.cut, cut);
-        let deliveries = u64::from(self.connections) * u64::from(burst.events);
-        Ok(Sent { deliveries, short, bytes: deliveries * u64::from(burst.size) })
+        Ok(cut - std::mem::replace(&mut self.cut, cut))
     }
 
     fn inject(&mut self, topic: usize, now: u64) -> bool {
@@ -201,7 +232,8 @@ fn settings(connections: u32, zero_copy: bool) -> Settings {
         write_timeout: Duration::from_secs(30),
         request_timeout: Duration::from_secs(10),
         drain: Duration::from_secs(1),
-        h2: shard::H2::default(),
+        // For the same reason nobody is asked whether it is still there.
+        h2: shard::H2 { keepalive: 0, ..shard::H2::default() },
         zero_copy_from: zero_copy.then_some(16 * 1024),
         // A table is never filled to the brim.
         slots: (connections + connections / 10 + 64).min(machine::file_limit()),

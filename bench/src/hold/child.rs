@@ -1,17 +1,19 @@
-//! The bare acceptor as seen from its parent: a process of its own, so that its memory and its limit of open files are
-//! its own as well.
+//! A server as seen from its parent: a process of its own, so that its memory and its limit of open files are its own as
+//! well. This same program with other words: the bare acceptor, or a server of gRPC streams.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{self, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
+use crate::grpc::served::Server;
 
 /// Longest time for the child to close its sockets and end.
 const END_FOR_MAX: Duration = Duration::from_secs(60);
 
-/// A running acceptor. Dropping it ends it.
+/// A running server. Dropping it ends it.
 pub struct Child {
     process: process::Child,
     /// Closed to end the child.
@@ -22,9 +24,20 @@ pub struct Child {
 
 impl Child {
     /// Starts an acceptor with so many rings.
-    pub fn start(rings: u32, armed: bool) -> Result<Self, Failure> {
+    pub fn acceptor(rings: u32, armed: bool) -> Result<Self, Failure> {
+        let rings = rings.to_string();
+        let words = ["acceptor", "--rings", &rings];
+        Self::start(words.into_iter().chain(armed.then_some("--armed")))
+    }
+
+    /// Starts a server of gRPC streams.
+    pub fn server(who: Server, connections: u32) -> Result<Self, Failure> {
+        Self::start(["serve", who.name(), &connections.to_string()])
+    }
+
+    fn start<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["acceptor", "--rings", &rings.to_string()]).args(armed.then_some("--armed"));
+        command.args(words);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (questions, answers) = (process.stdin.take(), process.stdout.take().ok_or("the child has no output")?);
         let mut child = Self { process, questions, answers: BufReader::new(answers), port: 0 };
@@ -32,9 +45,9 @@ impl Child {
         Ok(child)
     }
 
-    /// Where it listens.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where it listens, among other addresses of this machine.
+    pub fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.port)
     }
 
     /// Its process.
@@ -42,8 +55,8 @@ impl Child {
         self.process.id()
     }
 
-    /// How many connections it has accepted.
-    pub fn accepted(&mut self) -> Result<u64, Failure> {
+    /// How many connections it has accepted, or streams it has opened.
+    pub fn count(&mut self) -> Result<u64, Failure> {
         if let Some(questions) = &mut self.questions {
             questions.write_all(b"?")?;
             questions.flush()?;
@@ -54,7 +67,7 @@ impl Child {
     fn answer<T: std::str::FromStr>(&mut self) -> Result<T, Failure> {
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
-        line.trim().parse().map_err(|_| "the bare acceptor ended early".into())
+        line.trim().parse().map_err(|_| "a server of ours ended early".into())
     }
 
     /// Ends it and waits until its sockets are gone.
@@ -63,7 +76,7 @@ impl Child {
         let deadline = Instant::now() + END_FOR_MAX;
         while self.process.try_wait()?.is_none() {
             if Instant::now() > deadline {
-                return Err("the bare acceptor does not end".into());
+                return Err("a server of ours does not end".into());
             }
             thread::sleep(Duration::from_millis(20));
         }

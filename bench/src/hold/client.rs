@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use plasma::wire::h2::frame::{Head, Kind};
 
 use crate::{Failure, ring};
 
@@ -33,8 +34,28 @@ pub struct Plan {
     pub destinations: Vec<libc::sockaddr_in>,
     /// What to send once connected; empty for a connection that stays silent.
     pub request: Vec<u8>,
+    /// What an answer is recognised by.
+    pub answer: Answer,
     /// When to give up.
     pub until: Instant,
+}
+
+/// What a server says first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answer {
+    /// The head of an event stream.
+    Head,
+    /// SETTINGS of HTTP/2.
+    Settings,
+}
+
+impl Answer {
+    fn is_begun_by(self, bytes: &[u8]) -> bool {
+        match self {
+            Self::Head => bytes.starts_with(b"HTTP/1.1 200"),
+            Self::Settings => Head::parse(bytes).is_some_and(|head| head.kind == Kind::Settings),
+        }
+    }
 }
 
 /// What has happened so far, over all rings.
@@ -189,7 +210,7 @@ impl Client {
                 CONNECT => self.ask(lane, plan)?,
                 SEND => self.lanes[lane as usize].error = Some(named("request", result)),
                 RECV => {
-                    let outcome = self.judge(lane, result, tally);
+                    let outcome = self.judge(lane, result, plan.answer, tally);
                     self.end(lane, outcome, tally);
                 }
                 _ => {}
@@ -218,7 +239,7 @@ impl Client {
     }
 
     /// Whether the first bytes of the answer are those of a stream.
-    fn judge(&self, lane: u32, result: i32, tally: &mut Tally) -> Result<(), String> {
+    fn judge(&self, lane: u32, result: i32, answer: Answer, tally: &mut Tally) -> Result<(), String> {
         let lane = &self.lanes[lane as usize];
         match result {
             0 => Err("closed without an answer".to_owned()),
@@ -227,7 +248,7 @@ impl Client {
                 let micros = u64::try_from(lane.asked_at.elapsed().as_micros()).unwrap_or(u64::MAX);
                 tally.first_byte.saturating_record(micros);
                 let head = &lane.buffer[..len.unsigned_abs() as usize];
-                if head.starts_with(b"HTTP/1.1 200") {
+                if answer.is_begun_by(head) {
                     return Ok(());
                 }
                 let line = head.split(|&byte| byte == b'\r' || byte == b'\n').next().unwrap_or_default();

@@ -15,10 +15,11 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::grpc::served::Server;
 use crate::memory::Snapshot;
-use crate::{Failure, machine, ring};
+use crate::{Failure, grpc, machine, ring};
 use child::Child;
-use client::{Client, Plan, Tally};
+use client::{Answer, Client, Plan, Tally};
 use outcome::{Broadcast, Outcome};
 use publish::Publish;
 
@@ -26,7 +27,7 @@ use publish::Publish;
 pub const HELP: &str = "\
 Opens very many idle connections and says what each of them costs.
 
-Usage: bench hold [--bare [--armed]] [--target ADDRESS:PORT [--pid PID] [--publish URL]] [OPTIONS]
+Usage: bench hold [--bare [--armed]] [--target ADDRESS:PORT [--pid PID] [--publish URL]] [--grpc S [--tonic]] [OPTIONS]
 
   -n, --connections N      connections (100000)
       --bare               measure the reference first: sockets that a child process accepts and leaves alone
@@ -34,6 +35,8 @@ Usage: bench hold [--bare [--armed]] [--target ADDRESS:PORT [--pid PID] [--publi
       --target ADDR:PORT   measure this server: each connection subscribes and waits for the first byte
       --pid PID            the server's process, for its resident memory
       --publish URL        publish an event there (POST) and count the connections that it reaches
+      --grpc S             open S gRPC streams on each connection, instead of one event stream over HTTP/1.1
+      --tonic              measure a server written with tonic as well, in a child process
       --type NAME          event type to subscribe to and to publish (bench)
       --path PATH          what to GET (/?eventType=NAME)
       --destinations D     loopback addresses to spread over, from 127.0.0.1 on (as many as the local ports ask for);
@@ -50,6 +53,7 @@ since both are on this machine. Caches that the kernel has merged go by one name
 port bookkeeping), and caches for files (dentry, filp) also see what other processes do meanwhile.
 With --bare the server's end of a target is told as well: half of a bare connection, plus what the target adds to both
 ends, plus the growth of its resident memory.
+With --grpc nobody answers a server's PINGs: what is held for longer than its keep-alive is ended.
 ";
 
 /// Connections that one ring of the bare acceptor gets on average: hashing spreads them unevenly, by a tenth or so.
@@ -91,6 +95,10 @@ pub struct Options {
     pub pid: Option<u32>,
     /// Where to publish an event.
     pub publish: Option<Publish>,
+    /// gRPC streams on each connection, if they are to be such.
+    pub grpc: Option<u32>,
+    /// Whether to measure a server written with tonic.
+    pub tonic: bool,
     /// Whether to measure bare sockets.
     pub bare: bool,
     /// Whether to measure bare sockets with a poll armed.
@@ -118,6 +126,8 @@ impl Default for Options {
             topic: "bench".to_owned(),
             pid: None,
             publish: None,
+            grpc: None,
+            tonic: false,
             bare: false,
             armed: false,
             destinations: None,
@@ -134,9 +144,10 @@ impl Options {
     /// Refuses what does not go together.
     pub fn check(&self) -> Result<(), Failure> {
         match self {
-            Self { target: None, bare: false, armed: false, .. } => {
+            Self { target: None, bare: false, armed: false, tonic: false, .. } => {
                 Err("nothing to hold: say --target or --bare".into())
             }
+            Self { tonic: true, grpc: None, .. } => Err("--tonic goes with --grpc".into()),
             Self { armed: true, bare: false, .. } => Err("--armed goes with --bare".into()),
             Self { target: None, pid: Some(_), .. } => Err("--pid goes with --target".into()),
             Self { target: None, publish: Some(_), .. } => Err("--publish goes with --target".into()),
@@ -163,6 +174,7 @@ impl Options {
 #[derive(Clone, Copy)]
 enum Subject {
     Bare { armed: bool },
+    Served(Server),
     Target(SocketAddrV4),
 }
 
@@ -172,7 +184,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let bare = [(options.bare, false), (options.armed, true)];
     let bare = bare.into_iter().filter(|(wanted, _)| *wanted).map(|(_, armed)| Subject::Bare { armed });
     let mut outcomes = Vec::new();
-    for subject in bare.chain(options.target.map(Subject::Target)) {
+    let served = options.tonic.then_some(Subject::Served(Server::Tonic));
+    for subject in bare.chain(served).chain(options.target.map(Subject::Target)) {
         outcomes.push(measure(subject, options)?);
     }
     if options.json {
@@ -187,18 +200,17 @@ fn measure(subject: Subject, options: &Options) -> Result<Outcome, Failure> {
     let (name, mut child, address, pid) = match subject {
         Subject::Target(address) => (address.to_string(), None, address, options.pid),
         Subject::Bare { armed } => {
-            let child = Child::start(options.connections.div_ceil(ACCEPTOR_SHARE), armed)?;
-            let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, child.port());
-            let pid = child.pid();
+            let child = Child::acceptor(options.connections.div_ceil(ACCEPTOR_SHARE), armed)?;
+            let (address, pid) = (child.address(), child.pid());
             (if armed { "bare, armed" } else { "bare" }.to_owned(), Some(child), address, Some(pid))
         }
+        Subject::Served(server) => {
+            let child = Child::server(server, options.connections)?;
+            let (address, pid) = (child.address(), child.pid());
+            (server.name().to_owned(), Some(child), address, Some(pid))
+        }
     };
-    let request = if child.is_some() { String::new() } else { request(options, address) };
-    let plan = Plan {
-        destinations: spread(address, options.destination_count(*address.ip())),
-        request: request.into_bytes(),
-        until: Instant::now() + options.timeout,
-    };
+    let plan = plan(subject, address, options);
     let mut clients = clients(options)?;
     thread::sleep(SETTLE_FOR);
     let before = Snapshot::take(pid)?;
@@ -208,9 +220,9 @@ fn measure(subject: Subject, options: &Options) -> Result<Outcome, Failure> {
     settle(&mut clients, &mut tally)?;
     let idle = Snapshot::take(pid)?;
     let live = tally.live;
-    let accepted = child.as_mut().map(Child::accepted).transpose()?;
-    if accepted.is_some_and(|accepted| accepted != u64::from(live)) {
-        return Err(format!("{live} connections are up, but {} were accepted", accepted.unwrap_or(0)).into());
+    let streams = if matches!(subject, Subject::Bare { .. }) { 1 } else { options.grpc.unwrap_or(1) };
+    if let Some(child) = &mut child {
+        check_count(child, live, streams)?;
     }
     let broadcast = match &options.publish {
         Some(publish) if child.is_none() => Some(broadcast(publish, options, &mut clients, &mut tally)?),
@@ -229,7 +241,7 @@ fn measure(subject: Subject, options: &Options) -> Result<Outcome, Failure> {
         Snapshot::take(None)
     });
     let closed_kernel = after_exit.transpose()?;
-    Ok(Outcome { name, live, connect_for, tally, broadcast, before, idle, closed, closed_kernel })
+    Ok(Outcome { name, live, streams, connect_for, tally, broadcast, before, idle, closed, closed_kernel })
 }
 
 /// The rings of all connections, as evenly filled as can be.
@@ -239,6 +251,65 @@ fn clients(options: &Options) -> Result<Vec<Client>, Failure> {
     let share = |index| options.connections / count + u32::from(index < options.connections % count);
     let client = |index| Client::new(share(index), options.pace.min(share(index)));
     (0..count).map(client).collect::<Result<_, _>>().map_err(|error| format!("cannot set up a ring: {error}").into())
+}
+
+/// What idle streams of a server take of its memory.
+pub struct Footprint {
+    grown: i64,
+    connections: u32,
+    streams: u32,
+}
+
+impl Footprint {
+    /// Resident memory per stream, its share of the connection included.
+    pub fn per_stream(&self) -> f64 {
+        self.per_connection() / f64::from(self.streams)
+    }
+
+    /// Resident memory per connection, its streams included.
+    pub fn per_connection(&self) -> f64 {
+        self.grown as f64 / f64::from(self.connections)
+    }
+}
+
+/// What `streams` idle gRPC streams on each of so many connections take of the memory of a server of ours.
+pub fn footprint(server: Server, connections: u32, streams: u32) -> Result<Footprint, Failure> {
+    let options = Options { connections, grpc: Some(streams), ..Options::default() };
+    let mut child = Child::server(server, connections)?;
+    let plan = plan(Subject::Served(server), child.address(), &options);
+    let (mut clients, mut tally) = (clients(&options)?, Tally::new());
+    thread::sleep(SETTLE_FOR / 4);
+    let before = Snapshot::take(Some(child.pid()))?;
+    connect(server.name(), &mut clients, &plan, &mut tally, &options)?;
+    settle(&mut clients, &mut tally)?;
+    check_count(&mut child, tally.live, streams)?;
+    let idle = Snapshot::take(Some(child.pid()))?;
+    let rss = |snapshot: &Snapshot| snapshot.process.map_or(0, |process| process.rss as i64);
+    Ok(Footprint { grown: rss(&idle) - rss(&before), connections: tally.live, streams })
+}
+
+/// Compares what a server of ours has counted with what is up.
+fn check_count(child: &mut Child, live: u32, streams: u32) -> Result<(), Failure> {
+    let counted = child.count()?;
+    if counted == u64::from(live) * u64::from(streams) {
+        return Ok(());
+    }
+    Err(format!("{live} connections with {streams} each are up, but the server has counted {counted}").into())
+}
+
+fn plan(subject: Subject, address: SocketAddrV4, options: &Options) -> Plan {
+    let (request, answer) = match (subject, options.grpc) {
+        (Subject::Bare { .. }, _) => (Vec::new(), Answer::Head),
+        (Subject::Served(_), streams) => (grpc::request(streams.unwrap_or(1), grpc::TOPIC), Answer::Settings),
+        (Subject::Target(_), Some(streams)) => (grpc::request(streams, &options.topic), Answer::Settings),
+        (Subject::Target(_), None) => (request(options, address).into_bytes(), Answer::Head),
+    };
+    Plan {
+        destinations: spread(address, options.destination_count(*address.ip())),
+        request,
+        answer,
+        until: Instant::now() + options.timeout,
+    }
 }
 
 fn request(options: &Options, address: SocketAddrV4) -> String {

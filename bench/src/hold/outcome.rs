@@ -20,6 +20,8 @@ pub struct Outcome {
     pub name: String,
     /// Connections that were up when memory was looked at.
     pub live: u32,
+    /// Streams on each.
+    pub streams: u32,
     /// Time to bring them up.
     pub connect_for: Duration,
     /// Failures and times to the first byte.
@@ -94,6 +96,7 @@ pub fn to_text(outcomes: &[Outcome], machine: &Machine) -> String {
     };
     let whole = |bytes: f64| format!("{bytes:.0} B");
     line("connections up", &|of| Some(of.live.to_string()));
+    line("streams on each", &|of| (of.streams > 1).then(|| of.streams.to_string()));
     line("failed or ended", &|of| Some(of.tally.failure_count().to_string()));
     line("connected per second", &|of| Some(format!("{:.0}", f64::from(of.live) / of.connect_for.as_secs_f64())));
     for (name, quantile) in [("median", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("longest", 1.0)] {
@@ -116,6 +119,10 @@ pub fn to_text(outcomes: &[Outcome], machine: &Machine) -> String {
     line("process, resident when idle", &|of| of.process().map(|(_, idle)| stats::bytes(idle.rss)));
     line("process, proportional when idle", &|of| of.process().map(|(_, idle)| stats::bytes(idle.pss)));
     line("process, growth per connection", &|of| of.process_growth().map(|growth| format!("{growth:.1} B")));
+    line("process, growth per stream", &|of| {
+        let growth = of.process_growth().filter(|_| of.streams > 1);
+        growth.map(|growth| format!("{:.1} B", growth / f64::from(of.streams)))
+    });
     line("process, all of it per connection", &|of| {
         of.process().map(|(_, idle)| format!("{:.1} B", of.per_connection(idle.rss as i64)))
     });
@@ -147,6 +154,7 @@ pub fn to_json(outcomes: &[Outcome], machine: &Machine) -> Value {
         json!({
             "name": of.name,
             "connections": of.live,
+            "streams_each": of.streams,
             "failures": of.tally.failures,
             "connect_seconds": of.connect_for.as_secs_f64(),
             "first_byte_micros": {

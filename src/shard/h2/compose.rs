@@ -1,7 +1,8 @@
 //! What goes out in one send of a connection: control frames and heads first, then DATA of the streams whose turn it
 //! is, a frame each, round and round while windows and the send have room.
 //!
-//! Small pieces of the log are copied together, large ones are named where they lie. What is put together here goes out
+//! Small pieces of the log are copied together, large ones are named where they lie. What streams of one topic are sent
+//! is put together for the first of them and copied as one for the others. What is put together here goes out
 //! inside the next submission; what of it did not is told in `cut`, which needs the journal kept here until then.
 
 use std::ops::Range;
@@ -14,7 +15,7 @@ use super::super::tokens::Kind as What;
 use super::super::{Shard, fanout::Fanout, piece_of};
 use super::streams::{Role, Stream};
 use crate::base::id::EventId;
-use crate::hub::{Kind as Whom, Reader, Seq, Span};
+use crate::hub::{Kind as Whom, Reader, Seq, Span, TopicId, Topics};
 use crate::ring::{GATHER_MAX, Part, Piece, Ring, Socket, Token};
 use crate::wire::grpc;
 use crate::wire::h2::Session;
@@ -86,10 +87,24 @@ pub(super) struct Composition {
     frames_at: usize,
     /// Its length so far.
     len: usize,
+    /// What the last stream was sent.
+    last: Option<(Alike, Range<usize>, u32)>,
+}
+
+/// Streams of which this is equal are sent the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Alike {
+    /// The only topic in which records wait for the stream.
+    topic: TopicId,
+    role: Role,
+    /// Where it stands, and where it will when all of them are sent.
+    from: Seq,
+    until: Seq,
 }
 
 impl Composition {
     pub fn clear(&mut self) {
+        self.last = None;
         self.arena.clear();
         self.bits.clear();
         self.frames.clear();
@@ -123,6 +138,30 @@ impl Composition {
     fn name(&mut self, piece: Piece) {
         self.len += piece.len as usize;
         self.bits.push(Bit::Shared(piece));
+    }
+
+    /// Appends what the last stream was sent, if this one is alike and all of it fits; the head is there already.
+    fn repeat(&mut self, alike: Alike, room: usize) -> Option<Filled> {
+        let (last, content, events) = self.last.clone()?;
+        let len = content.len();
+        if last != alike || len > room || self.len + len > SEND_LEN_MAX {
+            return None;
+        }
+        self.arena.extend_from_within(content);
+        self.len += len;
+        if let Some(Bit::Own(range)) = self.bits.last_mut() {
+            range.end += len;
+        }
+        Some(Filled { len, at: alike.until, offset: 0, events, end: alike.until, notice: false })
+    }
+
+    /// Remembers the content of a frame for the streams that are alike, if it is all that they are sent and lies here.
+    fn remember(&mut self, alike: Alike, content_at: usize, filled: &Filled) {
+        let content = content_at..self.arena.len();
+        let is_whole = filled.offset == 0 && !filled.notice && filled.end >= alike.until;
+        if is_whole && filled.len > 0 && filled.len == content.len() {
+            self.last = Some((alike, content, filled.events));
+        }
     }
 
     fn put_output(&mut self, session: &mut Session) {
@@ -161,7 +200,34 @@ struct Filler<'a> {
     notice: bool,
 }
 
+/// What a frame was filled with.
+#[derive(Clone, Copy, Debug)]
+struct Filled {
+    len: usize,
+    /// Where the stream stands in the record that it got last.
+    at: Seq,
+    offset: u32,
+    events: u32,
+    /// Before this nothing else waits for it.
+    end: Seq,
+    notice: bool,
+}
+
 impl Filler<'_> {
+    /// Takes as much as fits of what waits: of the records that a shortcut knows, or of those that `visit` finds.
+    fn fill(mut self, known: Option<(Range<Seq>, &[u32])>, visit: impl FnOnce(&mut Self) -> Seq) -> Filled {
+        let room = self.left;
+        let end = match known {
+            Some((range, records)) => {
+                let all = records.iter().all(|&record| self.take(Seq(range.start.0 + u64::from(record))));
+                if all { range.end } else { self.at }
+            }
+            None => visit(&mut self),
+        };
+        let Self { left, at, offset, events, notice, .. } = self;
+        Filled { len: room - left, at, offset, events, end, notice }
+    }
+
     /// Takes as much of a record as fits; whether that was all of it.
     fn take(&mut self, seq: Seq) -> bool {
         if seq >= self.limit || self.left == 0 || !self.composition.has_room() {
@@ -416,26 +482,21 @@ impl<R: Ring> Shard<R> {
         let change = found.extra.as_ref().and_then(|extra| extra.change.as_ref()).map(|change| change.1);
         // Own bytes are next when the record under way is whole.
         let limit = if found.has_own() { Some(found.at.next()) } else { change }.unwrap_or(Seq(u64::MAX));
-        let mut filler = Filler {
-            composition,
-            reader,
-            role: found.role,
-            left: room,
-            limit,
-            at: found.at,
-            offset: found.offset,
-            events: 0,
-            notice: false,
-        };
-        let end = match found.topic.take().and_then(|topic| shortcut(fanout, topic, found, limit)) {
-            Some((range, records)) => {
-                let all = records.iter().all(|&record| filler.take(Seq(range.start.0 + u64::from(record))));
-                if all { range.end } else { filler.at }
+        let shortcut = found.topic.take().filter(|topic| is_shortcut(fanout, *topic, found, limit));
+        let alike = alike(fanout, shortcut, topics, found, limit, reader.seen());
+        let filled = alike.and_then(|alike| composition.repeat(alike, room)).unwrap_or_else(|| {
+            let (role, at, offset) = (found.role, found.at, found.offset);
+            let filler = Filler { composition, reader, role, left: room, limit, at, offset, events: 0, notice: false };
+            let known = shortcut.and_then(|topic| fanout.records_of(topic));
+            let filled = filler.fill(known, |filler| {
+                missed.visit(reader, topics, found.memberships, found.at, |seq| filler.take(seq))
+            });
+            if let Some(alike) = alike {
+                composition.remember(alike, head_at + HEAD_LEN, &filled);
             }
-            None => missed.visit(reader, topics, found.memberships, found.at, |seq| filler.take(seq)),
-        };
-        let Filler { left, at, offset, events, notice, .. } = filler;
-        let len = room - left;
+            filled
+        });
+        let Filled { len, at, offset, events, end, notice } = filled;
         if len == 0 {
             // Nothing but its head: as if it had not been begun.
             composition.undo_head(start, head_at);
@@ -538,9 +599,30 @@ impl Composition {
     }
 }
 
-/// The records of the batch under way that concern a stream, when they are known: it is up to date but for those of one
-/// topic.
-fn shortcut<'f>(fanout: &'f Fanout, topic: u32, stream: &Stream, limit: Seq) -> Option<(Range<Seq>, &'f [u32])> {
-    let (range, records) = fanout.records_of(topic)?;
-    (stream.at == range.start && stream.offset == 0 && limit >= range.end).then_some((range, records))
+/// Whether all that a stream waits for are the records of the batch under way in its n-th topic: it is up to date but
+/// for those.
+fn is_shortcut(fanout: &Fanout, topic: u32, stream: &Stream, limit: Seq) -> bool {
+    fanout
+        .records_of(topic)
+        .is_some_and(|(range, _)| stream.at == range.start && stream.offset == 0 && limit >= range.end)
+}
+
+/// What a stream has in common with others, if all that it waits for is of one topic.
+fn alike(
+    fanout: &Fanout,
+    shortcut: Option<u32>,
+    topics: &Topics,
+    stream: &Stream,
+    limit: Seq,
+    seen: Seq,
+) -> Option<Alike> {
+    if stream.offset > 0 || limit < seen {
+        return None;
+    }
+    let topic = match shortcut {
+        Some(topic) => fanout.topic(topic),
+        None if topics.is_single(stream.memberships) => topics.topics_of(stream.memberships).next(),
+        None => None,
+    };
+    topic.map(|topic| Alike { topic, role: stream.role, from: stream.at, until: seen })
 }

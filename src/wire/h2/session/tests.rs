@@ -281,6 +281,21 @@ fn an_idle_connection_is_small() {
 }
 
 #[test]
+fn a_stream_is_found_among_others_that_ended_or_never_were() {
+    let mut peer = Peer::greeted(&[]);
+    for stream in [3, 5, 11] {
+        peer.request(stream, false);
+    }
+    let rooms = |peer: &Peer| [1, 3, 4, 5, 7, 9, 11, 13].map(|stream| peer.session.room(stream) > 0);
+    assert_eq!(rooms(&peer), [false, true, false, true, false, false, true, false]);
+    peer.session.reset(5, Code::Cancel);
+    assert_eq!(rooms(&peer), [false, true, false, false, false, false, true, false]);
+    peer.session.reset(11, Code::Cancel);
+    peer.request(13, false);
+    assert_eq!(rooms(&peer), [false, true, false, false, false, false, false, true]);
+}
+
+#[test]
 fn a_stream_that_the_peer_gave_up_is_closed_for_it() {
     let mut peer = Peer::greeted(&[]);
     peer.request(1, false);
