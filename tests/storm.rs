@@ -2,8 +2,8 @@
 //!
 //! `STORM_SEEDS` says how many seeds, `STORM_FROM` where to begin, `STORM_TALK` prints what happened in each. A seed
 //! that found something is a test of its own name below. Whoever changes what is drawn for a seed takes that meaning
-//! away: undo the fix, look which seed notices now, and name that one. Those without `h2` in their names are storms over
-//! HTTP/1.1 only, as they were when nothing else was spoken.
+//! away: undo the fix, look which seed notices now, and name that one. Those without `h2` in their names are storms
+//! over HTTP/1.1 only, as they were when nothing else was spoken.
 
 #![allow(clippy::unwrap_used)]
 

@@ -76,7 +76,8 @@ impl Ledger {
                 panic!(
                     "seed {seed}: stream {number} of client {client} {what} event {serial} ({tried:?}), \
                      whichever of its {} sets of topics counted: {changes:?}; \
-                     told {:?}, between {:?} and {:?}, resumes {:?}, heard {seen} of {} before, {:?}, sent away from {:?}",
+                     told {:?}, between {:?} and {:?}, resumes {:?}, \
+                     heard {seen} of {} before, {:?}, sent away from {:?}",
                     changes.len(),
                     told[seen],
                     seen.checked_sub(1).map(|nth| &self.tries[accepted[ranks[nth]] as usize]),
