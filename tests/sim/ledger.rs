@@ -3,8 +3,8 @@
 //! Every event carries a serial number and a body that follows from it, so each delivery is checked byte by byte as it
 //! is seen. Order, duplicates and losses are judged once the ids of all events are known, at the end.
 //!
-//! A stream over SSE has one set of topics for all of its life; one over gRPC begins with none and may change them. Those
-//! are judged in `changing`, which says how.
+//! A stream over SSE has one set of topics for all of its life; one over gRPC begins with none and may change them.
+//! Those are judged in `changing`, which says how.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -145,6 +145,8 @@ pub struct Ledger {
     pub deliveries: u64,
     /// Notices so far.
     pub notices: u64,
+    /// Of those, the ones to whom what they resume from was not held any more.
+    pub expired: u64,
 }
 
 impl Ledger {
@@ -163,6 +165,7 @@ impl Ledger {
             made_up: false,
             deliveries: 0,
             notices: 0,
+            expired: 0,
         }
     }
 
@@ -323,6 +326,7 @@ impl Ledger {
     /// A stream brought a gap notice.
     pub fn on_notice(&mut self, stream: usize, notice: Notice) {
         self.notices += 1;
+        self.expired += u64::from(notice.reason == "expired");
         let seen = &mut self.streams[stream];
         seen.not_before = seen.not_before.max(notice.to.unwrap_or(0));
         seen.items.push(Item::Notice(notice));

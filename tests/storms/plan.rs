@@ -68,7 +68,7 @@ pub struct Plan {
 
 impl Plan {
     /// `others` decides who speaks HTTP/2, and nothing else: a storm without them is what it was before there were any.
-    pub fn draw(dice: &mut Dice, others: &mut Dice) -> Self {
+    pub fn draw(dice: &mut Dice, others: Option<&mut Dice>) -> Self {
         let source = match dice.below(10) {
             0..6 => Source::Memory,
             6 => Source::Mock,
@@ -86,9 +86,11 @@ impl Plan {
             _ => Upstream::Memory,
         };
         let mut settings = settings(dice, event_max, slots, upstream);
-        let h2 = if others.coin() { h2_clients(others, source) } else { Vec::new() };
-        if !h2.is_empty() {
+        let (mut h2, mut sleeps_at_drain) = (Vec::new(), false);
+        if let Some(others) = others.and_then(|others| others.coin().then_some(others)) {
+            h2 = h2_clients(others, source);
             settings.h2 = h2_settings(others);
+            sleeps_at_drain = others.one_in(4);
         }
         let subscribers = (0..dice.between(10, 30)).map(|_| some_topics(dice, source)).collect();
         Self {
@@ -107,7 +109,7 @@ impl Plan {
             rages_for: Duration::from_secs(dice.between(60, 180)),
             drains_crowd: dice.coin(),
             h2,
-            sleeps_at_drain: others.one_in(4),
+            sleeps_at_drain,
         }
     }
 

@@ -36,7 +36,9 @@ impl Ledger {
         assert!(ranks.first().is_none_or(|&first| first >= begin), "seed {seed}: stream {number} resumes too early");
         let last = ranks.last().map_or(0, |last| last + 1);
         let end = match (stream.ending, stream.sent_away) {
-            (None, _) => accepted.len(),
+            (None, _) if changes.last().is_some_and(|last| last.bound.is_some()) => accepted.len(),
+            // The server may never have heard of it.
+            (None, _) => last,
             (Some(_), Some(from)) if is_known(from) => {
                 let end = self.after(from, accepted, rank);
                 assert!(end >= last, "seed {seed}: stream {number} was told to resume from {from}, before its end");
@@ -73,11 +75,17 @@ impl Ledger {
                 let client = stream.client;
                 panic!(
                     "seed {seed}: stream {number} of client {client} {what} event {serial} ({tried:?}), \
-                     whichever of its {} sets of topics counted; {:?} of {:?}, {:?}",
+                     whichever of its {} sets of topics counted: {changes:?}; \
+                     told {:?}, between {:?} and {:?}, resumes {:?}, \
+                     heard {seen} of {} before, {:?}, sent away from {:?}",
                     changes.len(),
-                    stream.ending,
+                    told[seen],
+                    seen.checked_sub(1).map(|nth| &self.tries[accepted[ranks[nth]] as usize]),
+                    ranks.get(seen).map(|&at| &self.tries[accepted[at] as usize]),
+                    stream.resume,
                     ranks.len(),
-                    changes
+                    stream.ending,
+                    stream.sent_away,
                 );
             }
             seen += usize::from(was_seen);

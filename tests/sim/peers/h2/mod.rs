@@ -231,7 +231,9 @@ impl H2Client {
     /// The longest that any of its event streams was silent, in nanoseconds.
     pub fn silence(&self, now: u64) -> u64 {
         let silence_of = |seat: &Seat| match (self.conn(), seat.on) {
-            (Some(conn), Some(id)) if seat.kind == Kind::Sse => seat.silence_max.max(now - conn.calls[&id].heard_at),
+            (Some(conn), Some(id)) if seat.kind == Kind::Sse && conn.calls[&id].is_streaming() => {
+                seat.silence_max.max(now - conn.calls[&id].heard_at)
+            }
             _ => seat.silence_max,
         };
         self.seats.iter().map(silence_of).max().unwrap_or(0)
