@@ -472,8 +472,8 @@ fn ports_without_a_service_yet_are_said_so_and_not_opened() {
     let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = probe.local_addr().expect("a bound socket has an address").port();
     drop(probe);
-    let plasma = Plasma::setup().set("PLASMA_GRPC_PORT", &port.to_string()).start();
-    let said = |line: &str| line.contains("PLASMA_GRPC_PORT") || line.to_ascii_lowercase().contains("grpc");
-    plasma.stderr.wait_for("a line about the gRPC port", Deadline::patient(), said);
+    let plasma = Plasma::setup().set("PLASMA_METRICS_PORT", &port.to_string()).start();
+    let said = |line: &str| line.contains("PLASMA_METRICS_PORT");
+    plasma.stderr.wait_for("a line about the metrics port", Deadline::patient(), said);
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 }

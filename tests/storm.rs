@@ -100,3 +100,9 @@ fn seed_156_a_reader_kept_the_log_full_after_it_was_gone() {
 fn seed_4525_who_resumed_right_before_a_lost_notice_was_told_nothing() {
     storm(4525);
 }
+
+/// The table of clients was empty again, and the end of the walk behind it was never met.
+#[test]
+fn seed_20006_a_shard_hung_when_all_left_in_the_middle_of_a_notice() {
+    storm(20006);
+}

@@ -247,13 +247,20 @@ impl<R: Ring> Shard<R> {
         let span = self.reader.span(self.reader.record(self.fanout.range.start), Format::Sse);
         let gather = self.ring.gather(&[super::piece_of(span, Format::Sse)]);
         while *left > 0 && place < self.clients.places() {
-            if self.clients.stage(place) == Stage::Live {
-                *left -= 1;
-                self.send_now(place, gather, 1);
+            match self.clients.stage(place) {
+                Stage::Live => {
+                    *left -= 1;
+                    self.send_now(place, gather, 1);
+                }
+                Stage::H2(_) => {
+                    *left -= 1;
+                    self.touch_streams(place);
+                }
+                _ => {}
             }
-            self.touch_streams(place);
             place += 1;
         }
+        // With the last client the whole table goes, the places that were visited included.
         let done = place >= self.clients.places();
         self.fanout.step = if done { Step::Connections(0) } else { Step::Everyone(place) };
         false

@@ -290,7 +290,7 @@ impl<R: Ring> Shard<R> {
         self.tick = self.tick_at(self.now());
         self.turns = self.turns.wrapping_add(1);
         self.take_completions();
-        self.connections.begin_turn();
+        self.hear_connections();
         self.take_mail();
         self.fire_alarms();
         self.run_feed();

@@ -276,7 +276,12 @@ impl<R: Ring> Shard<R> {
                 Some(len)
             }
             Err(refusal) => {
-                self.refuse(socket, refusal);
+                // A head that is whole and has nothing behind it was all that the client had to say.
+                if !input.ends_with(b"\r\n\r\n") {
+                    self.linger(socket);
+                }
+                let answer = self.settings.policy.with_cors(refusal.into());
+                self.answer(socket, &answer, Manner::LAST);
                 None
             }
         }

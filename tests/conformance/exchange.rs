@@ -109,12 +109,15 @@ fn answers_are_those_of_http_1() {
 fn what_cannot_be_published_is_refused_as_over_http_1() {
     let Some(mut session) = open_ours() else { return };
     let address = session.server.address;
-    for (count, body) in ["", "{", "[]", "\u{FEFF}", "[1,2]"].into_iter().enumerate() {
+    for (count, body) in ["", "{", "{\"meta\":{},\"data\":1}", "\u{FEFF}", "[1,2]"].into_iter().enumerate() {
         let stream = 1 + 2 * count as u32;
         session.begin(stream, PUBLISH).send(data(stream, body).end_stream());
         let (own, other) = (session.expect_answer(stream), post(address, "/events", &[], body));
-        let text = String::from_utf8_lossy(&own.body).into_owned();
-        assert_eq!((own.status, text.as_str()), (other.status(), other.text()), "{body}");
+        assert_eq!(own.status, other.status(), "{body}");
+        // What was taken after all has an id of its own.
+        if own.status != 202 {
+            assert_eq!(String::from_utf8_lossy(&own.body), other.text(), "{body}");
+        }
     }
 }
 

@@ -19,7 +19,7 @@ fn rfc9113_6_1_data_on_stream_0_is_a_connection_error() {
 #[test]
 fn rfc9113_6_1_data_on_a_stream_that_is_neither_open_nor_half_closed_is_a_stream_error() {
     let mut session = open();
-    session.serves(1).send(data(1, *b"test")).expect_reset(1, Code::StreamClosed);
+    session.serves(1).send(data(1, *b"test")).expect_reset_and_goaway(1, Code::StreamClosed);
 }
 
 #[test]

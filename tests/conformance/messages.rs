@@ -50,7 +50,7 @@ fn rfc9113_8_1_a_second_whole_head_is_malformed() {
 fn rfc9113_8_1_nothing_may_follow_trailers() {
     let mut session = open();
     session.begin(1, PUBLISH).send(data(1, EVENT)).request(1, &[("x-trailer", "yes")]).expect_status(1, 202);
-    session.send(data(1, *b"more")).expect_reset(1, Code::StreamClosed);
+    session.send(data(1, *b"more")).expect_reset_and_goaway(1, Code::StreamClosed);
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn rfc9113_8_1_1_a_length_that_is_no_number_is_malformed() {
     let mut peer = Peer::open(server.address);
     let lengths = ["", "a", "-1", "+30", "30,31", "0x1e", "3 0", "99999999999999999999999"];
     for (count, len) in lengths.iter().enumerate() {
-        let stream = 1 + 2 * count as u32;
+        let stream = 1 + 4 * count as u32;
         peer.begin(stream, &with(PUBLISH, &[("content-length", len)])).send(data(stream, EVENT).end_stream());
-        peer.expect_reset(stream, Code::ProtocolError);
+        peer.expect_reset(stream, Code::ProtocolError).serves(stream + 2);
     }
 }
 

@@ -136,8 +136,9 @@ fn rfc9113_5_1_an_endless_answer_is_half_closed_too() {
 }
 
 #[test]
-fn rfc9113_5_1_closed_data_is_a_stream_error() {
-    closed().send(data(1, *b"test").end_stream()).expect_reset(1, Code::StreamClosed).serves(3);
+fn rfc9113_5_1_closed_data_costs_the_stream_and_the_connection() {
+    let mut session = closed();
+    session.send(data(1, *b"test").end_stream()).expect_reset_and_goaway(1, Code::StreamClosed);
 }
 
 #[test]
@@ -149,7 +150,8 @@ fn rfc9113_5_1_closed_headers_are_a_connection_error() {
 #[test]
 fn rfc9113_5_1_closed_trailers_are_a_connection_error() {
     let mut session = closed();
-    session.request(1, &[("x-after", "the end")]).expect_goaway(Code::StreamClosed);
+    session.request(1, &[("x-after", "the end")]);
+    session.expect_goaway(Code::StreamClosed);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl<R: Ring> Shard<R> {
     /// Bytes of messages came.
     pub(super) fn on_messages(&mut self, stream: u32, bytes: &[u8], ends: bool) {
         let found = self.streams.at(stream);
-        let waits = found.extra.as_ref().is_some_and(|extra| extra.has_to_wait());
+        let waits = found.extra.as_ref().is_some_and(|extra| extra.has_to_wait() || extra.has_waiting());
         if waits {
             let extra = found.extra();
             extra.inbox.extend_from_slice(bytes);
@@ -178,7 +178,7 @@ impl<R: Ring> Shard<R> {
             return self.end_call(stream, status);
         }
         match role {
-            Role::Events { .. } => self.end_call(stream, Status::OK),
+            Role::Events { .. } => self.finish_call(stream),
             Role::Call(Call::Reflection) => self.end_after(stream, Status::OK),
             Role::Call(Call::PublishStream) => self.answer_published(stream),
             // Answered already, or watching; without any message there is nothing to answer.
@@ -226,7 +226,7 @@ impl<R: Ring> Shard<R> {
             }
         };
         if request.force_close {
-            self.end_call(stream, Status::OK);
+            self.finish_call(stream);
             return Then::Over;
         }
         self.log_subscribe(&request);
@@ -383,6 +383,15 @@ impl<R: Ring> Shard<R> {
         self.say(stream, &bytes);
         // One answer at a time: who asks without reading does not pile them up here.
         Ok(Then::Wait)
+    }
+
+    /// Ends a call because its client wants that, once the message that it is in the middle of is whole.
+    fn finish_call(&mut self, stream: u32) {
+        if self.streams.at(stream).is_between() {
+            self.end_call(stream, Status::OK);
+        } else {
+            self.end_after(stream, Status::OK);
+        }
     }
 
     /// Ends a watch. Who was told that all is well and it is not hears that first.

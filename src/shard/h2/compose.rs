@@ -363,7 +363,6 @@ impl<R: Ring> Shard<R> {
             if !all {
                 return self.blocked(key);
             }
-            self.read_on(stream);
         }
         match self.streams.find(stream) {
             Some(found) if found.role.is_subscription() => {}
@@ -386,12 +385,14 @@ impl<R: Ring> Shard<R> {
     }
 
     fn caught_up(&mut self, stream: u32) -> Turned {
+        // Not past the place where its next set of topics begins.
+        let at = self.limit_of(stream);
+        let found = self.streams.at(stream);
+        found.at = found.at.max(at);
         if self.apply_change(stream) {
+            // The next turn makes it, and lets the stream go on.
             return Turned::Done;
         }
-        let seen = self.reader.seen();
-        let found = self.streams.at(stream);
-        found.at = found.at.max(seen);
         self.streams.set_live(stream, true);
         Turned::Done
     }
@@ -411,8 +412,9 @@ impl<R: Ring> Shard<R> {
         let (start, before) = (composition.len, (found.at, found.offset));
         composition.put(&[0; HEAD_LEN]);
         let head_at = composition.arena.len() - HEAD_LEN;
-        let limit =
-            found.extra.as_ref().and_then(|extra| extra.change.as_ref()).map_or(Seq(u64::MAX), |change| change.1);
+        let change = found.extra.as_ref().and_then(|extra| extra.change.as_ref()).map(|change| change.1);
+        // Own bytes are next when the record under way is whole.
+        let limit = if found.has_own() { Some(found.at.next()) } else { change }.unwrap_or(Seq(u64::MAX));
         let mut filler = Filler {
             composition,
             reader,
@@ -459,6 +461,9 @@ impl<R: Ring> Shard<R> {
             return Turned::More;
         }
         let found = self.streams.at(stream);
+        if found.offset == 0 && found.has_own() {
+            return Turned::More;
+        }
         if found.offset == 0 && found.at >= self.reader.seen().min(limit) {
             return self.caught_up(stream);
         }

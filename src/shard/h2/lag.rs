@@ -8,6 +8,9 @@ use crate::hub::Seq;
 use crate::ring::Ring;
 use crate::wire::sse::Reason;
 
+/// What a stream is told that ends for that reason.
+const OVERTAKEN: &str = "overtaken by the event log";
+
 impl<R: Ring> Shard<R> {
     /// Moves every stream that stands before `tail` there.
     pub(in super::super) fn overtake_streams(&mut self, tail: Seq) {
@@ -20,27 +23,15 @@ impl<R: Ring> Shard<R> {
     }
 
     fn overtake(&mut self, stream: u32, tail: Seq) {
-        let found = self.streams.at(stream);
-        let (memberships, role) = (found.memberships, found.role);
-        if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) {
-            // It ends as soon as it takes what is left, and is sent no more events.
-            found.at = tail;
+        if self.streams.at(stream).offset > 0 && !self.keep_rest(stream) {
             return;
         }
-        let may_tell = matches!(role, Role::Events { ids: true })
-            || role == Role::Sse && self.settings.slow_consumer == SlowConsumer::Gap;
-        if found.offset > 0 {
-            let next = found.at.next();
-            let loses = self.missed.first(&self.reader, &mut self.topics, memberships, next).is_some_and(|s| s < tail);
-            if loses && !may_tell {
-                // It did not get the event that it is in the middle of, and is told to resume before it.
-                return self.send_away_lapped(stream);
-            }
-            if !self.keep_rest(stream) {
-                return;
-            }
+        let found = self.streams.at(stream);
+        if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) {
+            // Nothing of the log is sent on it any more.
+            found.at = found.at.max(tail);
         }
-        let at = self.streams.at(stream).at;
+        let (memberships, at, role) = (found.memberships, found.at, found.role);
         if at >= tail {
             return;
         }
@@ -49,26 +40,23 @@ impl<R: Ring> Shard<R> {
             Some(seq) if seq >= tail => self.streams.at(stream).at = seq.min(self.limit_of(stream)).max(tail),
             Some(seq) => {
                 let from = self.reader.id_before(seq);
+                let may_tell = matches!(role, Role::Events { ids: true })
+                    || role == Role::Sse && self.settings.slow_consumer == SlowConsumer::Gap;
+                let socket = self.streams.at(stream).socket;
                 if may_tell {
-                    let socket = self.streams.at(stream).socket;
                     self.note_lapped(socket, "notice");
                     self.note_gap(stream, Gap { from, reason: Reason::Lapped }, tail);
                 } else {
+                    self.note_lapped(socket, "close");
                     self.streams.at(stream).at = seq;
-                    self.send_away_lapped(stream);
+                    self.send_away(stream, Ending::Lapped, OVERTAKEN);
                 }
             }
         }
     }
 
-    fn send_away_lapped(&mut self, stream: u32) {
-        let socket = self.streams.at(stream).socket;
-        self.note_lapped(socket, "close");
-        self.send_away(stream, Ending::Lapped, "overtaken by the event log");
-    }
-
     /// Where a stream with nothing to send may stand: what was seen, or where its next set of topics begins.
-    fn limit_of(&mut self, stream: u32) -> Seq {
+    pub(super) fn limit_of(&mut self, stream: u32) -> Seq {
         let seen = self.reader.seen();
         let change = self.streams.at(stream).extra.as_ref().and_then(|extra| extra.change.as_ref());
         change.map_or(seen, |change| change.1.min(seen))
@@ -81,13 +69,18 @@ impl<R: Ring> Shard<R> {
         let mut record = Vec::new();
         self.render_record(at, role, &mut record);
         if record.len() - offset > CUT_LEN_MAX {
-            self.send_away_lapped(stream);
+            let socket = self.streams.at(stream).socket;
+            self.note_lapped(socket, "close");
+            match role.is_grpc() {
+                true => self.cut_off(stream, at, OVERTAKEN),
+                false => self.send_away(stream, Ending::Lapped, OVERTAKEN),
+            }
             return false;
         }
         let found = self.streams.at(stream);
         (found.at, found.offset) = (at.next(), 0);
         let extra = found.extra();
-        extra.own = record.split_off(offset).into();
+        (extra.own, extra.is_cut) = ([&record[offset..], &extra.own].concat().into(), true);
         true
     }
 }

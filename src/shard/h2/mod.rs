@@ -101,10 +101,12 @@ pub(super) struct Connection {
 #[derive(Default)]
 pub(super) struct Connections {
     slab: Slab<Connection>,
+    /// Those of which bytes were received and not looked at yet, by socket.
+    heard: Vec<u32>,
     /// To be sent to in this turn, by socket.
     dirty: Vec<u32>,
     composition: Composition,
-    /// Streams, with their generation, that get another set of topics in the next turn.
+    /// Streams, with their generation, that get another set of topics in the next turn, or read on.
     changing: Vec<(u32, u32)>,
     fields: Fields,
 }
@@ -117,11 +119,6 @@ impl Connections {
 
     pub fn is_empty(&self) -> bool {
         self.slab.is_empty()
-    }
-
-    /// All completions of the last turn's sends were taken: nobody asks any more what they were made of.
-    pub fn begin_turn(&mut self) {
-        self.composition.clear();
     }
 }
 
@@ -188,13 +185,28 @@ impl<R: Ring> Shard<R> {
 
     /// Bytes came; whether there may be more that nothing will tell of.
     pub(super) fn on_h2_received(&mut self, socket: u32, bytes: &[u8]) -> bool {
-        let tick = self.tick;
+        let (tick, turns) = (self.tick, self.turns);
         let Some(connection) = self.connection_at(socket) else { return false };
         connection.is_receiving = false;
         (connection.heard, connection.pinged) = (tick, None);
         let more = bytes.len() == RECV_LEN_MAX || connection.half_closed;
-        self.feed_h2(socket, bytes);
+        if connection.sent_in == turns.wrapping_sub(1) {
+            // What became of that send may be told after this, and must be known first: a stream that ends now ends
+            // where it stands.
+            connection.input.extend_from_slice(bytes);
+            self.connections.heard.push(socket);
+        } else {
+            self.feed_h2(socket, bytes);
+        }
         more
+    }
+
+    /// All completions of the last turn's sends were taken.
+    pub(super) fn hear_connections(&mut self) {
+        self.connections.composition.clear();
+        for socket in std::mem::take(&mut self.connections.heard) {
+            self.feed_h2(socket, b"");
+        }
     }
 
     /// Understands what came, behind what was left of earlier.

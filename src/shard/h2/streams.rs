@@ -93,6 +93,8 @@ const _: () = assert!(size_of::<Stream>() <= 96);
 pub(super) struct Extra {
     /// Goes out before anything else: the rest of an answer, an opening, a comment, messages.
     pub own: Bytes,
+    /// Part of that, or of the record that it is the rest of, went out already.
+    pub is_cut: bool,
     /// Events that it lost, to be told in their place.
     pub gap: Option<Gap>,
     /// What follows when all of that is out.
@@ -251,6 +253,11 @@ impl Stream {
         self.extra.get_or_insert_default()
     }
 
+    /// Whether everything that it has begun to send is out.
+    pub fn is_between(&self) -> bool {
+        self.offset == 0 && self.extra.as_ref().is_none_or(|extra| !extra.is_cut)
+    }
+
     /// Whether own bytes, a notice or an end wait to go out.
     pub fn has_own(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| !extra.own.is_empty() || extra.gap.is_some() || extra.end.is_some())
@@ -285,9 +292,14 @@ impl Extra {
         }
     }
 
+    /// Whether messages wait that have come.
+    pub fn has_waiting(&self) -> bool {
+        !self.inbox.is_empty() || self.inbox_ends
+    }
+
     /// Whether the next message has to wait: for an outcome, for the end of what was sent before, or for the client to
     /// take its answers.
     pub fn has_to_wait(&self) -> bool {
-        self.is_publishing || self.change.is_some() || !self.own.is_empty()
+        self.is_publishing || self.change.is_some() || !self.own.is_empty() || self.end.is_some()
     }
 }

@@ -138,21 +138,12 @@ impl<R: Ring> Shard<R> {
         is_due
     }
 
-    /// Own bytes are out, and messages may have waited for that: they are read in the next turn.
-    pub(super) fn read_on(&mut self, stream: u32) {
-        let Some(found) = self.streams.find(stream) else { return };
-        if found.extra.as_ref().is_some_and(|extra| !extra.inbox.is_empty() || extra.inbox_ends) {
-            self.connections.changing.push((stream, found.generation()));
-        }
-    }
-
     /// Makes the changes that were waiting for the turn to end, and reads the messages that were.
     pub(in super::super) fn make_changes(&mut self) {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
             let Some(found) = self.streams.find_of(stream, generation) else { continue };
             let Some(extra) = &mut found.extra else { continue };
-            let change = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0);
-            if let Some((topics, at)) = change {
+            if let Some((topics, at)) = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0) {
                 self.set_topics(stream, &topics, at);
                 self.tidy_extra(stream);
                 self.continue_stream(stream);
@@ -236,8 +227,16 @@ impl<R: Ring> Shard<R> {
         found.bytes += sent as u64;
         found.quiet_since = tick;
         if sent < own.len() {
-            found.extra().own = own.slice(sent..);
+            let extra = found.extra();
+            extra.own = own.slice(sent..);
+            extra.is_cut |= sent > 0;
             return false;
+        }
+        let (generation, extra) = (found.generation(), found.extra());
+        extra.is_cut = false;
+        if extra.has_waiting() {
+            // The client has taken its answers: its next message's turn comes with the next of ours.
+            self.connections.changing.push((stream, generation));
         }
         true
     }
@@ -287,23 +286,19 @@ impl<R: Ring> Shard<R> {
     /// Ends a stream of events for a reason of ours, at once: what it has not been sent yet it will ask for again.
     pub(super) fn send_away(&mut self, stream: u32, ending: Ending, words: &str) {
         let at = self.position_of(stream);
-        let from = self.reader.id_before(at.max(self.reader.tail()));
         let found = self.streams.at(stream);
         match found.role {
+            Role::Events { .. } if found.is_between() => self.cut_off(stream, at, words),
             Role::Events { .. } => {
-                let message = format!("{words}; resume from {}", from.get());
-                let status = Status::new(Code::Unavailable, message);
-                // The rest of an event or a notice is what came before that id: without it the id would hide a loss.
-                if found.offset == 0 && found.has_own() {
-                    self.end_after(stream, status);
-                } else {
-                    self.end_call(stream, status);
-                }
+                // What it is in the middle of is still sent to its end, and need not be sent again.
+                let next = if found.offset > 0 { at.next() } else { at };
+                let status = self.unavailable(next, words);
+                self.end_after(stream, status);
             }
             Role::Call(_) => {
                 self.end_call(stream, Status::new(Code::Unavailable, words.to_owned()));
             }
-            Role::Sse if found.offset == 0 => {
+            Role::Sse if found.is_between() => {
                 let (socket, id) = self.address_of(stream);
                 if let Some(connection) = self.connection_at(socket) {
                     connection.session.write_data(id, b"", true);
@@ -313,6 +308,17 @@ impl<R: Ring> Shard<R> {
             }
             _ => self.reset_stream(stream, crate::wire::h2::frame::Code::Cancel, ending),
         }
+    }
+
+    /// Ends a call at once; it is to be resumed with the record `at`.
+    pub(super) fn cut_off(&mut self, stream: u32, at: Seq, words: &str) {
+        let status = self.unavailable(at, words);
+        self.end_call(stream, status);
+    }
+
+    fn unavailable(&self, at: Seq, words: &str) -> Status {
+        let from = self.reader.id_before(at.max(self.reader.tail()));
+        Status::new(Code::Unavailable, format!("{words}; resume from {}", from.get()))
     }
 
     /// Gives a stream up in the middle.

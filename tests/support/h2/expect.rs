@@ -174,6 +174,16 @@ impl Peer {
         self.expect_goaway_of(&[code]).0
     }
 
+    /// Waits for RST_STREAM and then for GOAWAY, both with this code.
+    pub fn expect_reset_and_goaway(&mut self, stream: u32, code: Code) {
+        self.wait(&format!("RST_STREAM {code:?} on stream {stream}"), |event| match event {
+            Event::Reset { stream: of, code: with } if *of == stream && *with == code => Verdict::Take(()),
+            Event::Reset { .. } | Event::Goaway { .. } | Event::Closed => Verdict::Wrong,
+            _ => Verdict::Leave,
+        });
+        self.expect_goaway(code);
+    }
+
     /// [`Self::expect_goaway`] where the RFC leaves a choice of codes.
     pub fn expect_goaway_of(&mut self, codes: &[Code]) -> (u32, Code) {
         let found = self.read_goaway(codes);

@@ -38,13 +38,14 @@ impl Decoder {
     /// Our SETTINGS_HEADER_TABLE_SIZE was acknowledged.
     ///
     /// If that lowers the maximum of a table in use, the next block must say so (RFC 9113 §4.3.1). While the table is
-    /// empty both sides agree on what is in it anyway, and nothing is demanded.
+    /// empty nothing is demanded, and until the peer says a size its table is what it was: some clients never look at
+    /// the limit, and are understood nevertheless, at the price of a table of 4,096 bytes at most.
     pub fn set_limit(&mut self, bytes: u32) {
         self.limit = bytes;
         if bytes < self.size_max && self.table.is_some() {
             self.update_due = Some(self.update_due.map_or(bytes, |due| due.min(bytes)));
+            self.resize(bytes);
         }
-        self.resize(self.size_max.min(bytes));
     }
 
     /// Decodes one whole block, HEADERS and CONTINUATION joined, into `fields`; what was there goes. After an error

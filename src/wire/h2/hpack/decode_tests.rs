@@ -146,6 +146,8 @@ fn equal(got: &[(String, String)], want: &[Pair]) -> bool {
 fn after(limit: u32, blocks: &[Block]) -> Decoder {
     let mut decoder = Decoder::new();
     decoder.set_limit(limit);
+    // The examples take it for granted that both sides know the size.
+    decoder.resize(limit.min(INITIAL_LIMIT));
     for (block, ..) in blocks {
         decode(&mut decoder, &hex(block)).unwrap();
     }
@@ -291,10 +293,23 @@ fn a_limit_lowered_over_an_empty_table_needs_no_answer() {
     let mut decoder = Decoder::new();
     decoder.set_limit(0);
     assert_eq!(decode(&mut decoder, &hex("82")).unwrap().len(), 1);
-    // Indexing into a table of no size goes on, and adds nothing (python-h2 does this).
-    assert_eq!(decode(&mut decoder, &hex("4001610162")).unwrap().len(), 1);
+    // Who says that it has no table may go on indexing, and adds nothing (python-h2 does this).
+    assert_eq!(decode(&mut decoder, &hex("204001610162")).unwrap().len(), 1);
     assert!(decoder.table.is_none());
     assert_eq!(decode(&mut decoder, &hex("be")), Err(Malformed::Index));
+}
+
+#[test]
+fn who_never_looks_at_the_limit_is_understood_within_the_table_it_began_with() {
+    let mut decoder = Decoder::new();
+    decoder.set_limit(0);
+    assert_eq!(decode(&mut decoder, &hex("4001610162be")).unwrap().len(), 2);
+    assert_eq!(decode(&mut decoder, &hex("be")).unwrap().len(), 1);
+    for _ in 0..10_000 {
+        decode(&mut decoder, &hex("4001610162")).unwrap();
+    }
+    assert!(decoder.table.as_ref().is_some_and(|table| table.size() <= INITIAL_LIMIT as usize));
+    assert_eq!(decode(&mut decoder, &hex("21")), Err(Malformed::UpdateTooLarge));
 }
 
 #[test]

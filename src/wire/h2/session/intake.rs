@@ -1,5 +1,6 @@
 //! Frames in: each kind's rules, and what breaking them costs (RFC 9113 §5, §6).
 
+use super::strangers::Side;
 use super::{
     Block, Bounds, CONNECTION_WINDOW, Ends, Event, Failure, PREFACE, STREAM_WINDOW, Session, Stage, Stream, UNADOPTED,
 };
@@ -158,8 +159,14 @@ impl Session {
         id.is_multiple_of(2) || id > self.last_id
     }
 
-    fn was_reset(&self, id: u32) -> bool {
-        self.strangers.as_ref().is_some_and(|strangers| strangers.was_reset(id))
+    /// What it costs to send on a stream that is closed: nothing, if it was we who gave it up, and the connection, where
+    /// both sides have ended it (RFC 9113 §5.1).
+    fn on_closed(&self, id: u32) -> Result<(), Fault> {
+        match self.strangers.as_ref().and_then(|strangers| strangers.reset_by(id)) {
+            Some(Side::Ours) => Ok(()),
+            Some(Side::Theirs) => Err(Fault::Stream(id, Code::StreamClosed)),
+            None => Err(Fault::Connection(Code::StreamClosed, "a frame on a closed stream")),
+        }
     }
 
     fn charge_window(&mut self, len: u32) -> Result<(), Fault> {
@@ -187,10 +194,13 @@ impl Session {
         }
         let Some(at) = self.place(head.stream) else {
             self.release(len);
-            if self.was_reset(head.stream) {
-                return self.charge(tick, "too much DATA on closed streams").map(|()| None);
+            let closed = self.on_closed(head.stream);
+            if let Err(Fault::Connection(..)) = closed {
+                // For DATA the RFC asks for a stream's error too (§6.1).
+                frame::write_reset(head.stream, Code::StreamClosed, &mut self.output);
             }
-            return Err(Fault::Stream(head.stream, Code::StreamClosed));
+            closed?;
+            return self.charge(tick, "too much DATA on closed streams").map(|()| None);
         };
         let stream = &mut self.streams[at];
         if matches!(stream.ends, Ends::Remote | Ends::Both) {
@@ -257,12 +267,14 @@ impl Session {
             };
             (depends_on_itself, fragment) = (frame::word(priority) == id, rest);
         }
-        if id <= self.last_id && self.place(id).is_none() && !self.was_reset(id) {
-            let skipped = self.strangers.as_ref().is_some_and(|strangers| strangers.was_skipped(id));
-            return match skipped {
-                true => protocol("stream numbers have to rise"),
-                false => Err(Fault::Connection(Code::StreamClosed, "HEADERS on a closed stream")),
-            };
+        if id <= self.last_id && self.place(id).is_none() {
+            if self.strangers.as_ref().is_some_and(|strangers| strangers.was_skipped(id)) {
+                return protocol("stream numbers have to rise");
+            }
+            // For one stream's sake the block is still read: it changes what the next one means.
+            if let Err(fault @ Fault::Connection(..)) = self.on_closed(id) {
+                return Err(fault);
+            }
         }
         let ends_stream = head.has(frame::END_STREAM);
         if head.has(frame::END_HEADERS) {
@@ -321,8 +333,8 @@ impl Session {
         match self.place(id) {
             Some(at) => self.on_trailers(at, ends, fields),
             None if id <= self.last_id => {
-                self.charge(tick, "too many HEADERS on closed streams")?;
-                Ok(None)
+                self.on_closed(id)?;
+                self.charge(tick, "too many HEADERS on closed streams").map(|()| None)
             }
             None => self.on_request(id, ends, bounds),
         }
@@ -401,6 +413,9 @@ impl Session {
         }
         // Opening a stream and giving it up costs the peer less than us (CVE-2023-44487).
         self.charge(tick, "too many streams opened and reset")?;
+        if self.place(head.stream).is_some() {
+            self.strangers.get_or_insert_default().note_reset(head.stream, Side::Theirs);
+        }
         Ok(self.forget(head.stream).map(|key| Event::Reset { key }))
     }
 

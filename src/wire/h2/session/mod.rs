@@ -19,7 +19,7 @@ mod strangers;
 use smallvec::SmallVec;
 
 use self::budget::Budget;
-use self::strangers::Strangers;
+use self::strangers::{Side, Strangers};
 use super::frame::{self, Code, Head, Kind, setting};
 use super::hpack::{Decoder, encode};
 use crate::base::limits::HEAD_LEN_MAX;
@@ -379,7 +379,7 @@ impl Session {
     /// Gives a stream up: RST_STREAM, and everything about it is forgotten but that it was we who ended it.
     pub fn reset(&mut self, id: u32, code: Code) {
         frame::write_reset(id, code, &mut self.output);
-        self.strangers.get_or_insert_default().note_reset(id);
+        self.strangers.get_or_insert_default().note_reset(id, Side::Ours);
         self.forget(id);
     }
 

@@ -279,3 +279,37 @@ fn where_the_stream_is_cut_does_not_matter() {
 fn an_idle_connection_is_small() {
     assert!(size_of::<Session>() <= 224, "{}", size_of::<Session>());
 }
+
+#[test]
+fn a_stream_that_the_peer_gave_up_is_closed_for_it() {
+    let mut peer = Peer::greeted(&[]);
+    peer.request(1, false);
+    assert_eq!(peer.frame(Kind::RstStream, 0, 1, &8u32.to_be_bytes()), ["Reset { key: 1 }"]);
+    assert_eq!(peer.frame(Kind::Data, 0, 1, b"x"), [""; 0]);
+    peer.resets_with(1, Code::StreamClosed);
+}
+
+#[test]
+fn data_on_a_stream_that_both_have_ended_ends_the_connection() {
+    let mut peer = Peer::greeted(&[]);
+    peer.request(1, true);
+    peer.session.write_fields(1, true, |out| out.push(0x88));
+    peer.said();
+    let events = peer.frame(Kind::Data, 0, 1, b"x");
+    peer.fails_with(events, Code::StreamClosed);
+}
+
+#[test]
+fn how_streams_ended_is_forgotten_in_favour_of_the_peer() {
+    let mut peer = Peer::greeted(&[]);
+    let last = 2 * 100 + 1;
+    for stream in (1..=last).step_by(2) {
+        peer.request(stream, false);
+        peer.session.reset(stream, Code::NoError);
+    }
+    peer.said();
+    for stream in [1, last] {
+        assert_eq!(peer.frame(Kind::Data, 0, stream, b"late"), [""; 0]);
+    }
+    assert_eq!(peer.said(), []);
+}
