@@ -90,9 +90,11 @@ impl Fanout {
         self.is_active().then_some((self.range.start, self.range.end))
     }
 
-    /// The batch under way, and those of its records, counted from its start, that are for its n-th topic.
+    /// The batch under way, and those of its records, counted from its start, that are for its n-th topic; once all its
+    /// members are met, for until then nobody knows who wants more than that.
     pub fn records_of(&self, topic: u32) -> Option<(Range<Seq>, &[u32])> {
-        let touched = self.touched[..self.used].get(topic as usize).filter(|_| self.is_active())?;
+        let all_met = matches!(self.step, Step::Connections(_));
+        let touched = self.touched[..self.used].get(topic as usize).filter(|_| all_met)?;
         Some((self.range.clone(), &touched.records))
     }
 
