@@ -2,8 +2,8 @@
 //!
 //! Heads and control frames are kept, since they were promised in that order. A DATA frame of which nothing went out
 //! is as if it had never been: its stream stands where it stood and its windows have their bytes back, so nothing is
-//! kept for it. One that was cut goes on first, from the log's memory where it is large, and so does one whose stream has
-//! ended behind it in the same send.
+//! kept for it. One that was cut goes on first, from the log's memory where it is large, and so does one whose stream
+//! has ended behind it in the same send.
 
 use bytes::Bytes;
 use smallvec::SmallVec;

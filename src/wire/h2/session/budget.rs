@@ -2,8 +2,8 @@
 
 use crate::base::limits::{H2_CONTROL_FRAMES_MAX, H2_CONTROL_FRAMES_PER_TICK};
 
-/// PINGs that come too early and are forgiven until there is other traffic: a client may look for a sign of life in a hurry, or
-/// measure the way, but not for ever.
+/// PINGs that come too early and are forgiven until there is other traffic: a client may look for a sign of life in a
+/// hurry, or measure the way, but not for ever.
 const PING_STRIKES_MAX: u8 = 60;
 
 /// A bucket of frames, and the PINGs. 16 bytes.
@@ -40,8 +40,8 @@ impl Budget {
         self.strikes <= PING_STRIKES_MAX
     }
 
-    /// DATA goes out or a request comes: PINGs that go with that are not counted, gRPC clients measure their windows with
-    /// them.
+    /// DATA goes out or a request comes: PINGs that go with that are not counted, gRPC clients measure their windows
+    /// with them.
     pub fn note_traffic(&mut self) {
         self.strikes = 0;
     }
