@@ -3,8 +3,8 @@
 //! Every event carries a serial number and a body that follows from it, so each delivery is checked byte by byte as it
 //! is seen. Order, duplicates and losses are judged once the ids of all events are known, at the end.
 //!
-//! A stream over SSE has one set of topics for all of its life; one over gRPC begins with none and may change them. Those
-//! are judged in `changing`, which says how.
+//! A stream over SSE has one set of topics for all of its life; one over gRPC begins with none and may change them.
+//! Those are judged in `changing`, which says how.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
