@@ -499,6 +499,7 @@ fn compressed_messages_are_unimplemented() {
         call.send_bytes(prefixed(1, b"\x1f\x8b\x08\0\0\0\0\0"));
         let end = call.end();
         assert_eq!(end.code, Code::Unimplemented, "{path}: {end:?}");
+        assert_eq!(call.trailer("grpc-accept-encoding"), Some("identity"), "{path}");
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use h2::client::Builder;
 use plasma::wire::grpc::proto::plasma::Payload;
 use prost::Message as _;
-use support::grpc::{Call, Peer, wait};
+use support::grpc::{Call, Peer, wait, within};
 use support::http::{Connection, request};
 use support::sse::{Frame, Gap, HEARTBEAT, assert_increasing};
 use support::stage::{Stage, event};
@@ -426,4 +426,134 @@ fn a_call_that_the_server_ends_resumes_from_the_id_it_is_told() {
     }
     let expected: Vec<_> = (0..published).map(|number| format!("\"{number}\"")).collect();
     assert_eq!(got, expected, "nothing is lost and nothing comes twice");
+}
+
+/// A server with room for some hundred events of a thousand bytes, and one that knows all their ids.
+fn small(settings: &[(&str, &str)]) -> Stage {
+    let history = [("PLASMA_HISTORY_BYTES", "1MiB"), ("PLASMA_EVENT_MAX_BYTES", "16KiB")];
+    Stage::memory_with(&[&history, settings].concat())
+}
+
+/// Publishes two thousand events, many more than a window and the log hold, and returns their ids.
+fn flood(stage: &Stage) -> Vec<String> {
+    let events: Vec<_> = (0..2_000).map(|number| event("a", &format!("\"{number:0>1000}\""))).collect();
+    events.chunks(100).flat_map(|events| stage.post_for_ids(format!("[{}]", events.join(",")))).map(text).collect()
+}
+
+fn text(id: u64) -> String {
+    id.to_string()
+}
+
+#[test]
+fn a_call_with_ids_is_told_what_the_log_took() {
+    let stage = small(&[]);
+    let peer = stage.peer();
+    let mut call = stage.events(&peer, &["a"], &[("plasma-ids", "1")]);
+    let ids = flood(&stage);
+    let mut got = Vec::new();
+    let payload = loop {
+        let payload = call.payload();
+        if payload.id.is_empty() {
+            break payload;
+        }
+        got.push(payload.id);
+    };
+    assert_eq!(got, ids[..got.len()], "everything up to the hole");
+    let notice: serde_json::Value = serde_json::from_str(&payload.data).expect("a notice");
+    assert_eq!((&notice["lost_from"], &notice["reason"]), (&ids[got.len() - 1].as_str().into(), &"lapped".into()));
+    let at = ids.iter().position(|id| notice["lost_to"] == id.as_str()).expect("an id of ours");
+    assert!(at > got.len(), "there is a hole");
+    let rest: Vec<_> = (at..ids.len()).map(|_| call.payload().id).collect();
+    assert_eq!(rest, ids[at..], "and everything after it");
+    stage.say("a", "1");
+    assert_eq!(call.event().1, "1");
+}
+
+#[test]
+fn a_notice_that_waits_comes_before_the_end() {
+    let stage = small(&[]);
+    let peer = stage.peer();
+    let mut call = stage.events(&peer, &["a"], &[("plasma-ids", "1")]);
+    let ids = flood(&stage);
+    stage.plasma.signal(rustix::process::Signal::TERM);
+    // The server says so, and then waits for this one to read.
+    let other = within(Duration::from_millis(300), call.next_raw());
+    let (rest, end) = call.rest();
+    let messages: Vec<_> = other.into_iter().flat_map(|raw| raw.expect("an open stream")).chain(rest).collect();
+    assert_eq!(end.code, Code::Unavailable, "{end:?}");
+    let payloads: Vec<_> = messages.iter().map(|raw| Payload::decode(&**raw).expect("a payload")).collect();
+    let from = end.message.rsplit(' ').next().expect("an id");
+    let gap = payloads.iter().position(|payload| payload.id.is_empty());
+    match gap {
+        // Everything up to the notice came, and the id is that of the last event before what it says is there.
+        Some(at) => {
+            assert!(payloads[..at].iter().map(|payload| &payload.id).eq(&ids[..at]));
+            let notice: serde_json::Value = serde_json::from_str(&payloads[at].data).expect("a notice");
+            assert_eq!(notice["lost_from"], ids[at - 1].as_str());
+            let last = payloads[at + 1..].last().map_or(from, |payload| payload.id.as_str());
+            assert_eq!(last, from);
+        }
+        None => assert_eq!(payloads.last().expect("some came").id, from, "no notice, no hole"),
+    }
+}
+
+#[test]
+fn an_event_stream_is_told_what_the_log_took() {
+    let stage = small(&[]);
+    let peer = peer(&stage);
+    let mut call = subscribe(&peer, "eventType=a", &[]);
+    let ids = flood(&stage);
+    let mut got = Vec::new();
+    let gap = loop {
+        let frame = frame(&mut call);
+        if frame.is_gap() {
+            break frame.gap();
+        }
+        got.push(frame.id.expect("an id"));
+    };
+    assert_eq!(got, ids[..got.len()], "everything up to the hole");
+    assert_eq!((gap.from.as_ref(), gap.reason.as_str()), (got.last(), "lapped"));
+    let at = ids.iter().position(|id| gap.to.as_ref() == Some(id)).expect("an id of ours");
+    let rest: Vec<_> = frames(&mut call, ids.len() - at).into_iter().map(|frame| frame.id.expect("an id")).collect();
+    assert_eq!(rest, ids[at..], "and everything after it");
+}
+
+#[test]
+fn an_event_stream_that_the_log_overtakes_is_closed_where_that_is_wanted() {
+    let stage = small(&[("PLASMA_SLOW_CONSUMER", "close")]);
+    let peer = peer(&stage);
+    let mut call = subscribe(&peer, "eventType=a", &[]);
+    let ids = flood(&stage);
+    let mut seen = String::new();
+    // Cut in the middle of an event: a reset, or the end of what came.
+    while let Some(bytes) = wait("the end", call.next_bytes()).ok().flatten() {
+        seen.push_str(std::str::from_utf8(&bytes).expect("ASCII"));
+    }
+    let whole = seen.rfind("\n\n").map_or("", |end| &seen[..end]);
+    let got: Vec<_> = whole.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert!(!got.is_empty() && got == ids[..got.len()], "{} events", got.len());
+    let last = got.last().expect("some came");
+    let mut again = subscribe(&self::peer(&stage), "eventType=a", &[("last-event-id", last)]);
+    assert_eq!(frame(&mut again).gap().from.as_deref(), Some(*last), "what is lost is told to who comes back");
+}
+
+#[test]
+fn a_witness_sees_no_delay_while_a_thousand_streams_come_and_go() {
+    let stage = Stage::memory();
+    let witness = stage.peer();
+    let mut seen = stage.events(&witness, &["a"], &[]);
+    let peer = stage.peer();
+    for round in 0..20 {
+        let mut calls: Vec<_> = (0..50).map(|_| peer.events(&[])).collect();
+        for (number, call) in calls.iter_mut().enumerate() {
+            call.ask(&["a", "b"]);
+            if number % 2 == 0 {
+                call.cancel();
+            }
+        }
+        drop(calls);
+        stage.say("a", &round.to_string());
+        assert_eq!(seen.event().1, round.to_string());
+    }
+    stage.plasma.wait_for_access("grpc", 1_000);
 }

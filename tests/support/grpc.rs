@@ -103,7 +103,7 @@ impl Peer {
         }
         let mut sender = self.sender.clone().ready().await?;
         let (answer, sink) = sender.send_request(head.body(()).expect("a request"), ends)?;
-        Ok(Call { sink, source: Source::Asked(answer), head: None, input: Vec::new() })
+        Ok(Call { sink, source: Source::Asked(answer), head: None, trailers: HeaderMap::new(), input: Vec::new() })
     }
 
     /// Streams that the server lets this connection have, as far as it said.
@@ -140,6 +140,8 @@ pub struct Call {
     sink: SendStream<Bytes>,
     source: Source,
     head: Option<Parts>,
+    /// What came behind everything else; of an answer that is nothing but its end, the head.
+    trailers: HeaderMap,
     /// Received and not taken yet.
     input: Vec<u8>,
 }
@@ -168,9 +170,9 @@ impl Call {
         self.send(&request(topics))
     }
 
-    /// Has nothing more to say.
+    /// Has nothing more to say. A call of one message may have been answered and ended before.
     pub fn half_close(&mut self) -> &mut Self {
-        self.sink.send_data(Bytes::new(), true).expect("the stream is open");
+        let _ = self.sink.send_data(Bytes::new(), true);
         self
     }
 
@@ -306,9 +308,15 @@ impl Call {
         };
         let (messages, trailers) = wait("the end of a call", rest).unwrap_or_else(|error: h2::Error| panic!("{error}"));
         let head = self.head.as_ref().expect("it was opened");
-        let end = end_of(trailers.as_ref().unwrap_or(&head.headers));
+        self.trailers = trailers.unwrap_or_else(|| head.headers.clone());
+        let end = end_of(&self.trailers);
         assert!(self.input.is_empty() || end.code != tonic::Code::Ok, "half a message before {end:?}");
         (messages, end)
+    }
+
+    /// A field of the trailers, once they have been read.
+    pub fn trailer(&self, name: &str) -> Option<&str> {
+        self.trailers.get(name).map(|value| value.to_str().expect("text"))
     }
 
     /// Waits for the stream to break off without a status.

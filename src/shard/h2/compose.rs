@@ -429,7 +429,6 @@ impl<R: Ring> Shard<R> {
             if !all {
                 return self.blocked(key);
             }
-            self.read_on(stream);
         }
         match self.streams.find(stream) {
             Some(found) if found.role.is_subscription() => {}

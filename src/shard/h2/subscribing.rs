@@ -138,14 +138,6 @@ impl<R: Ring> Shard<R> {
         is_due
     }
 
-    /// Own bytes are out, and messages may have waited for that: they are read in the next turn.
-    pub(super) fn read_on(&mut self, stream: u32) {
-        let Some(found) = self.streams.find(stream) else { return };
-        if found.extra.as_ref().is_some_and(|extra| !extra.inbox.is_empty() || extra.inbox_ends) {
-            self.connections.changing.push((stream, found.generation()));
-        }
-    }
-
     /// Makes the changes that were waiting for the turn to end, and reads the messages that were.
     pub(in super::super) fn make_changes(&mut self) {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
@@ -226,12 +218,35 @@ impl<R: Ring> Shard<R> {
 
     /// Sends own bytes, a notice, an end, as far as the windows allow; whether all of it is out.
     pub(super) fn say_own(&mut self, stream: u32) -> bool {
+        if !self.say_bytes(stream) {
+            return false;
+        }
         let (socket, id) = self.address_of(stream);
-        self.render_gap_of(stream);
+        if self.streams.at(stream).extra.as_ref().is_some_and(|extra| extra.gap.is_some()) {
+            // Put into words when it can go: until then it may come to tell of more.
+            if self.connection_at(socket).is_none_or(|connection| connection.session.room(id) == 0) {
+                return false;
+            }
+            self.render_gap_of(stream);
+            if !self.say_bytes(stream) {
+                return false;
+            }
+        }
+        match self.streams.at(stream).extra.as_ref().and_then(|extra| extra.end.clone()) {
+            None => self.tidy_extra(stream),
+            Some(End::Plain) => self.drop_stream(stream, Some(Ending::Answered)),
+            Some(End::Status(status)) => self.end_call(stream, status),
+        }
+        true
+    }
+
+    /// Sends own bytes, and the end of an answer with the last of them; whether all of them are out.
+    fn say_bytes(&mut self, stream: u32) -> bool {
+        let (socket, id) = self.address_of(stream);
         let (tick, found) = (self.tick, self.streams.at(stream));
         let Some(extra) = &mut found.extra else { return true };
-        let (own, end) = (std::mem::take(&mut extra.own), extra.end.clone());
-        let ends = matches!(end, Some(End::Plain));
+        let own = std::mem::take(&mut extra.own);
+        let ends = matches!(extra.end, Some(End::Plain)) && extra.gap.is_none();
         let Some(connection) = self.connection_at(socket) else { return false };
         let sent = if own.is_empty() && !ends { 0 } else { connection.session.write_data(id, &own, ends) };
         let found = self.streams.at(stream);
@@ -243,17 +258,11 @@ impl<R: Ring> Shard<R> {
             extra.is_cut |= sent > 0;
             return false;
         }
-        let generation = found.generation();
-        let extra = found.extra();
+        let (generation, extra) = (found.generation(), found.extra());
         extra.is_cut = false;
         if extra.has_waiting() {
             // The client has taken its answers: its next message's turn comes with the next of ours.
             self.connections.changing.push((stream, generation));
-        }
-        match end {
-            None => self.tidy_extra(stream),
-            Some(End::Plain) => self.drop_stream(stream, Some(Ending::Answered)),
-            Some(End::Status(status)) => self.end_call(stream, status),
         }
         true
     }
