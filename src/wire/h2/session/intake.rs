@@ -159,8 +159,8 @@ impl Session {
         id.is_multiple_of(2) || id > self.last_id
     }
 
-    /// What it costs to send on a stream that is closed: nothing, if it was we who gave it up, and the connection, where
-    /// both sides have ended it (RFC 9113 §5.1).
+    /// What it costs to send on a stream that is closed: nothing, if it was we who gave it up, and the connection,
+    /// where both sides have ended it (RFC 9113 §5.1).
     fn on_closed(&self, id: u32) -> Result<(), Fault> {
         match self.strangers.as_ref().and_then(|strangers| strangers.reset_by(id)) {
             Some(Side::Ours) => Ok(()),
