@@ -201,13 +201,15 @@ fn a_publisher_may_go_on_and_on() {
         let peer = stage.peer();
         let mut events = stage.events(&peer, &["a"], &[]);
         let mut call = peer.call(PUBLISH_STREAM, &[]);
-        for number in 0..500 {
-            let number = number.to_string();
-            call.send(&publication(&[("a", &number), ("other", "1")]));
+        // The client's library gives up a connection that brings hundreds of tiny frames while nobody reads them.
+        for first in (0..500).step_by(50) {
+            let numbers: Vec<String> = (first..first + 50).map(|number| number.to_string()).collect();
+            for number in &numbers {
+                call.send(&publication(&[("a", number), ("other", "1")]));
+            }
+            assert_eq!(events.data(50), numbers);
         }
         call.half_close();
-        let data = events.data(500);
-        assert!(data.iter().enumerate().all(|(number, data)| *data == number.to_string()));
         let answer: PublishResponse = call.next();
         assert_eq!(answer.accepted, 1_000);
         assert_eq!(call.end().code, Code::Ok);

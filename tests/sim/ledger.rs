@@ -2,12 +2,17 @@
 //!
 //! Every event carries a serial number and a body that follows from it, so each delivery is checked byte by byte as it
 //! is seen. Order, duplicates and losses are judged once the ids of all events are known, at the end.
+//!
+//! A stream over SSE has one set of topics for all of its life; one over gRPC begins with none and may change them. Those
+//! are judged in `changing`, which says how.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
 use super::dice::Dice;
+
+mod changing;
 
 /// One attempt to publish an event.
 #[derive(Debug)]
@@ -80,6 +85,26 @@ struct Stream {
     not_before: u64,
     items: Vec<Item>,
     ending: Option<Ending>,
+    /// Sets of topics that were asked for one after the other; `None` when there can be only one.
+    changes: Option<Vec<Change>>,
+    /// Whether a loss is told by the end of the stream, for there is no other way.
+    is_plain: bool,
+    /// The last event before those that the server said would come if it were resumed.
+    sent_away: Option<u64>,
+}
+
+/// A set of topics asked for, in place of the one before.
+#[derive(Debug)]
+struct Change {
+    topics: Rc<[String]>,
+    /// Items seen when it was asked for.
+    after: usize,
+    /// Attempts made, and the wall clock, when the server was known to have heard of it; once it is known.
+    bound: Option<(u32, u64)>,
+    /// Whether nothing can have kept the server from taking it in when it came.
+    is_prompt: bool,
+    /// Whether the stream has heard something from beyond the bound: no change waits any more.
+    is_made: bool,
 }
 
 /// Longest padding of an event, and how many places in the letters it may begin at.
@@ -239,8 +264,54 @@ impl Ledger {
             not_before: 0,
             items: Vec::new(),
             ending: None,
+            changes: None,
+            is_plain: false,
+            sent_away: None,
         });
         self.streams.len() - 1
+    }
+
+    /// A stream begins that has no topics yet; `is_plain` when events come without ids, and losses are not told.
+    pub fn call_begins(&mut self, client: usize, resume: Option<u64>, is_plain: bool) -> usize {
+        let number = self.stream_begins(client, &Rc::from([]), resume);
+        let stream = &mut self.streams[number];
+        (stream.changes, stream.is_plain) = (Some(Vec::new()), is_plain);
+        number
+    }
+
+    /// A stream asks for another set of topics; returns the number of the change.
+    pub fn topics_change(&mut self, stream: usize, topics: &Rc<[String]>) -> usize {
+        let stream = &mut self.streams[stream];
+        let after = stream.items.len();
+        let changes = stream.changes.as_mut().expect("a stream whose topics may change");
+        let is_prompt = changes.last().is_none_or(|last| last.is_made);
+        changes.push(Change { topics: Rc::clone(topics), after, bound: None, is_prompt, is_made: false });
+        changes.len() - 1
+    }
+
+    /// The server has answered what was asked after a change, and the stream stands between two events. Unless an
+    /// earlier change or a notice was in the way, it counts from now on at the latest.
+    pub fn on_change_heard(&mut self, stream: usize, number: usize) {
+        let bound = (self.tries.len() as u32, self.now_millis);
+        let changes = self.streams[stream].changes.as_mut().expect("a stream whose topics may change");
+        if let Some(change) = changes.get_mut(number).filter(|change| change.is_prompt) {
+            change.bound.get_or_insert(bound);
+        }
+    }
+
+    /// So much time has passed in calm weather that the last change must count.
+    pub fn on_change_due(&mut self, stream: usize) {
+        let bound = (self.tries.len() as u32, self.now_millis);
+        let last = self.streams[stream].changes.as_mut().and_then(|changes| changes.last_mut());
+        last.expect("topics were asked for").bound.get_or_insert(bound);
+    }
+
+    /// The server ended a stream, and said what to resume it from.
+    pub fn on_sent_away(&mut self, stream: usize, from: u64) {
+        let stream = &mut self.streams[stream];
+        let (seed, last) = (self.seed, stream.last_id);
+        assert!(last.is_none_or(|last| last <= from), "seed {seed}: resuming from {from} repeats {last:?}");
+        stream.sent_away = Some(from);
     }
 
     /// A stream said something by way of comment.
@@ -255,15 +326,55 @@ impl Ledger {
         let seen = &mut self.streams[stream];
         seen.not_before = seen.not_before.max(notice.to.unwrap_or(0));
         seen.items.push(Item::Notice(notice));
+        assert!(!seen.is_plain, "seed {}: a notice on stream {stream}, which has none", self.seed);
+        if let Some(last) = seen.changes.as_mut().and_then(|changes| changes.last_mut()) {
+            // It may have kept the change waiting.
+            (last.bound, last.is_prompt, last.is_made) = (None, false, false);
+        }
     }
 
     /// A stream brought an event.
     pub fn on_event(&mut self, stream: usize, id: u64, data: &[u8]) {
+        let serial = self.on_text(stream, Some(id), data);
+        let seed = self.seed;
+        let seen = &mut self.streams[stream];
+        let last = seen.last_id.max(seen.resume);
+        assert!(last.is_none_or(|last| last < id), "seed {seed}: stream {stream} got {id} after {last:?}");
+        assert!(id >= seen.not_before, "seed {seed}: stream {stream} got {id}, which a notice had given up");
+        seen.last_id = Some(id);
+        self.learn(serial, id);
+        self.note_event(stream, serial);
+    }
+
+    /// A stream brought a message over gRPC: the event's type, its data as it was published, and its id on streams that
+    /// have ids.
+    pub fn on_message(&mut self, stream: usize, id: Option<u64>, kind: &str, data: &str) {
+        let data = if data.is_empty() { "null".to_owned() } else { compact(data) };
+        let text = format!("{{\"meta\":{{\"type\":\"{kind}\"}},\"data\":{data}}}");
+        match id {
+            Some(id) => self.on_event(stream, id, text.as_bytes()),
+            None => {
+                let serial = self.on_text(stream, None, text.as_bytes());
+                self.note_event(stream, serial);
+            }
+        }
+    }
+
+    fn note_event(&mut self, stream: usize, serial: u32) {
+        let seen = &mut self.streams[stream];
+        seen.items.push(Item::Event { serial });
+        if let Some(last) = seen.changes.as_mut().and_then(|changes| changes.last_mut()) {
+            last.is_made |= last.bound.is_some_and(|bound| self.tries[serial as usize].is_after(serial, bound));
+        }
+    }
+
+    /// Looks whether a stream may get that text; returns the event's number.
+    fn on_text(&mut self, stream: usize, id: Option<u64>, data: &[u8]) -> u32 {
         self.deliveries += 1;
         let seed = self.seed;
         let shown = || String::from_utf8_lossy(&data[..data.len().min(200)]).into_owned();
         let serial = Self::serial_in(data).filter(|&serial| (serial as usize) < self.tries.len());
-        let serial = serial.or_else(|| self.made_up(id, data));
+        let serial = serial.or_else(|| self.made_up(id?, data));
         let serial = serial.unwrap_or_else(|| panic!("seed {seed}: nobody published {}", shown()));
         let mut text = std::mem::take(&mut self.scratch);
         text.clear();
@@ -284,14 +395,11 @@ impl Ledger {
         self.scratch = text;
         let tried = &self.tries[serial as usize];
         assert!(!tried.refused, "seed {seed}: event {serial} was refused, and yet delivered");
-        let seen = &mut self.streams[stream];
-        assert!(wants(&seen.topics, &tried.topic), "seed {seed}: {} is not for stream {stream}", tried.topic);
-        let last = seen.last_id.max(seen.resume);
-        assert!(last.is_none_or(|last| last < id), "seed {seed}: stream {stream} got {id} after {last:?}");
-        assert!(id >= seen.not_before, "seed {seed}: stream {stream} got {id}, which a notice had given up");
-        seen.last_id = Some(id);
-        seen.items.push(Item::Event { serial });
-        self.learn(serial, id);
+        let seen = &self.streams[stream];
+        let mut sets = seen.changes.iter().flatten().map(|change| &change.topics).chain([&seen.topics]);
+        let is_wanted = sets.any(|topics| wants(topics, &tried.topic));
+        assert!(is_wanted, "seed {seed}: {} is not for stream {stream}", tried.topic);
+        serial
     }
 
     /// A stream is over.
@@ -312,7 +420,10 @@ impl Ledger {
             rank[serial as usize] = Some(nth);
         }
         for (number, stream) in self.streams.iter().enumerate() {
-            self.judge_stream(number, stream, &accepted, &rank);
+            match &stream.changes {
+                None => self.judge_stream(number, stream, &accepted, &rank),
+                Some(changes) => self.judge_call(number, stream, changes, &accepted, &rank),
+            }
         }
     }
 
@@ -380,6 +491,19 @@ impl Try {
             _ => serial >= count,
         }
     }
+}
+
+/// JSON without the blanks around its words.
+fn compact(json: &str) -> String {
+    let (mut out, mut quoted, mut escaped) = (String::with_capacity(json.len()), false, false);
+    for letter in json.chars() {
+        if quoted || letter != ' ' {
+            out.push(letter);
+        }
+        quoted ^= letter == '"' && !escaped;
+        escaped = letter == '\\' && !escaped;
+    }
+    out
 }
 
 /// Whether a subscription to `topics` includes `topic`: itself or one above it.

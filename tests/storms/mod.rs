@@ -14,8 +14,8 @@ use plasma::hub::{Log, Reader};
 use plasma::shard::mail::Office;
 use plasma::shard::{Shard, Turn, constants, regions};
 
-use crate::sim::peers::{Publisher, Redis, Subscriber};
-use crate::sim::{Ledger, MILLIS, PeerId, RingSpec, SECONDS, SimRing, World};
+use crate::sim::peers::{H2Client, Publisher, Redis, Subscriber};
+use crate::sim::{Dice, Ledger, MILLIS, PeerId, RingSpec, SECONDS, SimRing, World};
 use plan::{Plan, Source, door, redis_addr};
 
 /// Events of the world, at most: a storm that takes more is stuck somewhere.
@@ -47,6 +47,7 @@ struct Storm {
     stop: Rc<Cell<bool>>,
     subscribers: Vec<(PeerId, Rc<RefCell<Subscriber>>)>,
     publishers: Vec<(PeerId, Rc<RefCell<Publisher>>)>,
+    h2_clients: Vec<(PeerId, Rc<RefCell<H2Client>>)>,
     redis: Option<(PeerId, Rc<RefCell<Redis>>)>,
 }
 
@@ -75,7 +76,7 @@ pub fn storm(seed: u64) -> String {
 impl Storm {
     fn brew(seed: u64) -> Self {
         let mut world = World::storm(seed);
-        let plan = Plan::draw(&mut world.dice());
+        let plan = Plan::draw(&mut world.dice(), &mut Dice::new(seed.rotate_left(32) ^ 2));
         let ledger = Rc::new(RefCell::new(Ledger::new(seed, plan.expected())));
         ledger.borrow_mut().made_up = plan.source == Source::Mock;
         world.core_mut().names.insert("redis".into(), vec![[10, 0, 0, 8].into(), redis_addr().ip()]);
@@ -89,6 +90,7 @@ impl Storm {
             stop,
             subscribers: vec![],
             publishers: vec![],
+            h2_clients: vec![],
             redis: None,
             plan,
         };
@@ -120,6 +122,21 @@ impl Storm {
             let publisher = Publisher::new(door(), Plan::topics(), ledger, dice, pace, requests);
             let publisher = Rc::new(RefCell::new(publisher));
             self.publishers.push((self.world.add_peer(publisher.clone()), publisher));
+        }
+        self.invite_h2();
+    }
+
+    /// Those who speak HTTP/2, with chance of their own.
+    fn invite_h2(&mut self) {
+        let mut dice = Dice::new(self.seed.rotate_left(32) ^ 3);
+        for (number, seats) in self.plan.h2.iter().enumerate() {
+            let (mut own, ledger) = (dice.fork(), Rc::clone(&self.ledger));
+            let arrives_at = self.world.now() + own.spread(MILLIS, 5 * SECONDS);
+            let first = 1_000 * (number + 1);
+            let mut client = H2Client::new(first, seats, door(), Plan::topics(), ledger, own, arrives_at);
+            client.be_fickle(arrives_at);
+            let client = Rc::new(RefCell::new(client));
+            self.h2_clients.push((self.world.add_peer(client.clone()), client));
         }
     }
 
@@ -155,6 +172,10 @@ impl Storm {
             subscriber.borrow_mut().settle_down();
             self.world.poke(*id);
         }
+        for (id, client) in &self.h2_clients {
+            client.borrow_mut().settle_down();
+            self.world.poke(*id);
+        }
         for (id, publisher) in &self.publishers {
             publisher.borrow_mut().left = 0;
             self.world.poke(*id);
@@ -165,6 +186,12 @@ impl Storm {
         if self.plan.is_roomy() {
             let lost = self.subscribers.iter().position(|(_, subscriber)| !subscriber.borrow().is_streaming());
             assert_eq!(lost, None, "seed {}: a subscriber is not back in calm weather", self.seed);
+            for (_, client) in &self.h2_clients {
+                let (seed, client) = (self.seed, client.borrow());
+                // Where connections have to end early, there is always one on its way back.
+                let is_back = client.is_streaming() || self.plan.settings.h2.age_max > 0;
+                assert!(is_back, "seed {seed}: a stream is not back in calm weather: {}", client.describe());
+            }
             let busy = self.publishers.iter().position(|(_, publisher)| !publisher.borrow().is_done());
             assert_eq!(busy, None, "seed {}: a publisher still waits for its answer", self.seed);
         }
@@ -175,6 +202,9 @@ impl Storm {
         let (notices, now) = (self.ledger.borrow().notices, self.world.now());
         for (_, subscriber) in &self.subscribers {
             subscriber.borrow_mut().mind_silence(now);
+        }
+        for (_, client) in &self.h2_clients {
+            client.borrow_mut().mind_silence(now);
         }
         for (id, publisher) in &self.publishers {
             publisher.borrow_mut().publish_little(3);
@@ -189,6 +219,11 @@ impl Storm {
             let limit = heartbeat.as_nanos() as u64 + SLACK;
             assert!(silence <= limit, "seed {seed}: subscriber {number} heard nothing for {silence} of {limit} ns");
         }
+        for (number, (_, client)) in self.h2_clients.iter().enumerate() {
+            let silence = client.borrow().silence(now);
+            let limit = heartbeat.as_nanos() as u64 + SLACK;
+            assert!(silence <= limit, "seed {seed}: a stream of {number} heard nothing for {silence} of {limit} ns");
+        }
         if self.plan.is_roomy() {
             for (_, publisher) in &self.publishers {
                 let publisher = publisher.borrow();
@@ -200,6 +235,9 @@ impl Storm {
 
     /// Ends the shards; they are through in the time there is.
     fn drain(&mut self) {
+        for (_, client) in self.h2_clients.iter().filter(|_| self.plan.sleeps_at_drain) {
+            client.borrow_mut().fall_asleep();
+        }
         self.office.drain();
         (0..self.houses.len()).for_each(|shard| self.world.ring_bell(shard));
         let began = self.world.now();
@@ -213,6 +251,9 @@ impl Storm {
         if self.plan.drains_crowd {
             let left = self.subscribers.iter().position(|(_, subscriber)| subscriber.borrow().is_streaming());
             self.run_for(Duration::from_secs(1));
+            let is_awake = !self.plan.sleeps_at_drain;
+            let over = !self.h2_clients.iter().any(|(_, client)| is_awake && client.borrow().has_stream());
+            assert!(over, "seed {}: a stream over HTTP/2 outlives its server", self.seed);
             assert_eq!(left, None, "seed {}: a stream outlives its server", self.seed);
         }
     }
@@ -221,6 +262,10 @@ impl Storm {
     fn see_off(&mut self) {
         for (id, subscriber) in &self.subscribers {
             subscriber.borrow_mut().leave();
+            self.world.poke(*id);
+        }
+        for (id, client) in &self.h2_clients {
+            client.borrow_mut().leave();
             self.world.poke(*id);
         }
         for (id, publisher) in &self.publishers {

@@ -8,8 +8,9 @@ use plasma::dialect::{Policy, Publish};
 use plasma::ring::OUTGOING;
 use plasma::shard::feed::redis;
 use plasma::shard::{H2, Idle, Settings, SlowConsumer, Upstream};
+use plasma::wire::h2::Bounds;
 
-use crate::sim::peers::{Pace, RedisPlan};
+use crate::sim::peers::{Kind, Pace, RedisPlan};
 use crate::sim::{Dice, Expected, MILLIS, SECONDS};
 
 /// Where clients come to.
@@ -59,10 +60,15 @@ pub struct Plan {
     pub rages_for: Duration,
     /// Whether the shards are drained while clients are there, rather than after they have left.
     pub drains_crowd: bool,
+    /// Clients over HTTP/2: what each of their streams is for.
+    pub h2: Vec<Vec<(Kind, Rc<[String]>)>>,
+    /// Whether those stop reading when the shards are drained.
+    pub sleeps_at_drain: bool,
 }
 
 impl Plan {
-    pub fn draw(dice: &mut Dice) -> Self {
+    /// `others` decides who speaks HTTP/2, and nothing else: a storm without them is what it was before there were any.
+    pub fn draw(dice: &mut Dice, others: &mut Dice) -> Self {
         let source = match dice.below(10) {
             0..6 => Source::Memory,
             6 => Source::Mock,
@@ -79,7 +85,11 @@ impl Plan {
             (Source::Mock, _) => Upstream::Mock(Duration::from_millis(dice.spread(20, 2_000))),
             _ => Upstream::Memory,
         };
-        let settings = settings(dice, event_max, slots, upstream);
+        let mut settings = settings(dice, event_max, slots, upstream);
+        let h2 = if others.coin() { h2_clients(others, source) } else { Vec::new() };
+        if !h2.is_empty() {
+            settings.h2 = h2_settings(others);
+        }
         let subscribers = (0..dice.between(10, 30)).map(|_| some_topics(dice, source)).collect();
         Self {
             source,
@@ -96,6 +106,8 @@ impl Plan {
             redis_events: dice.spread(300, 4_000) as u32,
             rages_for: Duration::from_secs(dice.between(60, 180)),
             drains_crowd: dice.coin(),
+            h2,
+            sleeps_at_drain: others.one_in(4),
         }
     }
 
@@ -125,6 +137,37 @@ fn some_topics(dice: &mut Dice, source: Source) -> Rc<[String]> {
     topics.sort();
     topics.dedup();
     topics.into()
+}
+
+fn h2_clients(dice: &mut Dice, source: Source) -> Vec<Vec<(Kind, Rc<[String]>)>> {
+    (0..dice.between(1, 6))
+        .map(|_| {
+            let streams = dice.spread(1, 8);
+            (0..streams).map(|_| (kind(dice, source), some_topics(dice, source))).collect()
+        })
+        .collect()
+}
+
+fn kind(dice: &mut Dice, source: Source) -> Kind {
+    // Nobody would know an event without an id that the server has made up.
+    let ids = source == Source::Mock;
+    match dice.below(3) {
+        0 => Kind::Sse,
+        1 => Kind::Grpc { ids: true },
+        _ => Kind::Grpc { ids },
+    }
+}
+
+fn h2_settings(dice: &mut Dice) -> H2 {
+    // A PING goes behind every change of topics.
+    let bounds = Bounds { streams_max: if dice.one_in(4) { dice.between(8, 12) as u32 } else { 1_000 }, ping_every: 0 };
+    H2 {
+        bounds,
+        keepalive: dice.spread(10, 300) as u32,
+        keepalive_timeout: dice.spread(10, 100) as u32,
+        idle_max: if dice.coin() { 0 } else { dice.spread(10, 3_000) as u32 },
+        age_max: if dice.coin() { 0 } else { dice.spread(50, 3_000) as u32 },
+    }
 }
 
 fn publishers(dice: &mut Dice, event_max: u64) -> Vec<(Pace, u32)> {

@@ -21,19 +21,20 @@ impl<R: Ring> Shard<R> {
         let h2 = self.settings.h2.clone();
         let since = self.clients.at(socket).since;
         let Some(connection) = self.connection_at(socket) else { return };
-        if connection.life != Life::Open {
+        if matches!(connection.life, Life::Lingering(_)) {
             return;
         }
+        let is_open = connection.life == Life::Open;
         let (heard, pinged, idle_since) = (connection.heard, connection.pinged, connection.idle_since);
         let (is_idle, age_max) = (connection.session.stream_count() == 0, connection.age_max);
         if pinged.is_some_and(|pinged| tick - pinged >= h2.keepalive_timeout) {
             return self.end(socket, Ending::KeepAlive);
         }
-        if is_idle && h2.idle_max > 0 && tick - idle_since >= h2.idle_max {
+        if is_open && is_idle && h2.idle_max > 0 && tick - idle_since >= h2.idle_max {
             return self.take_leave_of(socket, "max_idle");
         }
-        if age_max > 0 && tick - since >= age_max {
-            return self.take_leave_of(socket, "max_age");
+        if is_open && age_max > 0 && tick - since >= age_max {
+            self.take_leave_of(socket, "max_age");
         }
         if h2.keepalive > 0 && tick - heard >= h2.keepalive && pinged.is_none() {
             let Some(connection) = self.connection_at(socket) else { return };

@@ -2,7 +2,8 @@
 //!
 //! Heads and control frames are kept, since they were promised in that order. A DATA frame of which nothing went out
 //! is as if it had never been: its stream stands where it stood and its windows have their bytes back, so nothing is
-//! kept for it. One that was cut goes on first, from the log's memory where it is large.
+//! kept for it. One that was cut goes on first, from the log's memory where it is large, and so does one whose stream has
+//! ended behind it in the same send.
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -50,10 +51,11 @@ impl<R: Ring> Shard<R> {
         let mut undone = Vec::new();
         for frame in &frames {
             let end = frame.begin + HEAD_LEN + frame.len;
-            if end > sent && frame.begin < sent {
-                rest_of = Some(frame.at);
-            } else if frame.begin >= sent {
+            if frame.begin >= sent && self.streams.find_of(frame.stream, frame.generation).is_some() {
                 undone.push(frame.begin..end);
+            } else if end > sent {
+                // Cut, or its stream has ended behind it, and the end is kept as well.
+                rest_of = rest_of.min(Some(frame.at)).or(Some(frame.at));
             }
         }
         for frame in frames.iter().rev().filter(|frame| frame.begin >= sent) {
@@ -100,9 +102,7 @@ impl<R: Ring> Shard<R> {
 
     /// A frame did not go out at all: its stream stands where it stood, first in the queue.
     fn undo(&mut self, key: u32, frame: &super::compose::Frame) {
-        let Some(stream) = self.streams.find_of(frame.stream, frame.generation) else {
-            return self.connections.slab[key as usize].session.refund(0, frame.len);
-        };
+        let Some(stream) = self.streams.find_of(frame.stream, frame.generation) else { return };
         let id = stream.id;
         (stream.at, stream.offset, stream.topic) = (frame.at, frame.offset, None);
         stream.events = stream.events.wrapping_sub(frame.events);

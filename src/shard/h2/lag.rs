@@ -31,6 +31,11 @@ impl<R: Ring> Shard<R> {
             // Nothing of the log is sent on it any more.
             found.at = found.at.max(tail);
         }
+        if found.at >= tail {
+            return;
+        }
+        self.change_before_loss(stream);
+        let found = self.streams.at(stream);
         let (memberships, at, role) = (found.memberships, found.at, found.role);
         if at >= tail {
             return;

@@ -258,6 +258,11 @@ impl Stream {
         self.offset == 0 && self.extra.as_ref().is_none_or(|extra| !extra.is_cut)
     }
 
+    /// Whether it is in the middle of something, or has own bytes that say what cannot be said again.
+    pub fn has_begun(&self) -> bool {
+        self.offset > 0 || self.extra.as_ref().is_some_and(|extra| !extra.own.is_empty())
+    }
+
     /// Whether own bytes, a notice or an end wait to go out.
     pub fn has_own(&self) -> bool {
         self.extra.as_ref().is_some_and(|extra| !extra.own.is_empty() || extra.gap.is_some() || extra.end.is_some())

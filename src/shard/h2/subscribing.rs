@@ -150,13 +150,39 @@ impl<R: Ring> Shard<R> {
     pub(in super::super) fn make_changes(&mut self) {
         for (stream, generation) in std::mem::take(&mut self.connections.changing) {
             let Some(found) = self.streams.find_of(stream, generation) else { continue };
-            let Some(extra) = &mut found.extra else { continue };
-            if let Some((topics, at)) = extra.change.take_if(|change| found.at >= change.1 && found.offset == 0) {
-                self.set_topics(stream, &topics, at);
-                self.tidy_extra(stream);
-                self.continue_stream(stream);
+            if found.offset == 0 {
+                self.make_change(stream);
             }
             self.go_on_reading(stream);
+        }
+    }
+
+    /// Makes the change of a stream that has come to where it counts.
+    fn make_change(&mut self, stream: u32) {
+        let found = self.streams.at(stream);
+        let at = found.at;
+        let Some(extra) = &mut found.extra else { return };
+        if let Some((topics, _)) = extra.change.take_if(|change| at >= change.1) {
+            // Further on already only if it was told of what lies between.
+            self.set_topics(stream, &topics, at);
+            self.tidy_extra(stream);
+            self.continue_stream(stream);
+        }
+    }
+
+    /// A stream is about to lose what comes next: from where its next topics count it is those that lose it.
+    pub(super) fn change_before_loss(&mut self, stream: u32) {
+        let found = self.streams.at(stream);
+        let (at, memberships, generation) = (found.at, found.memberships, found.generation());
+        let Some(until) = found.extra.as_ref().and_then(|extra| extra.change.as_ref()).map(|change| change.1) else {
+            return;
+        };
+        if self.missed.first(&self.reader, &mut self.topics, memberships, at).is_none_or(|seq| seq >= until) {
+            let found = self.streams.at(stream);
+            found.at = found.at.max(until);
+            self.make_change(stream);
+            // Messages that waited for it are read in the next turn.
+            self.connections.changing.push((stream, generation));
         }
     }
 
@@ -279,9 +305,11 @@ impl<R: Ring> Shard<R> {
         let at = self.position_of(stream);
         let found = self.streams.at(stream);
         match found.role {
-            Role::Events { .. } if found.is_between() => self.cut_off(stream, at, words),
+            // It ends already, as soon as it may, and was told where it stood then.
+            Role::Events { .. } if found.extra.as_ref().is_some_and(|extra| extra.end.is_some()) => {}
+            Role::Events { .. } if !found.has_begun() => self.cut_off(stream, at, words),
             Role::Events { .. } => {
-                // What it is in the middle of is still sent to its end, and need not be sent again.
+                // What it is in the middle of, and what it has to be told, is still sent, and need not be sent again.
                 let next = if found.offset > 0 { at.next() } else { at };
                 let status = self.unavailable(next, words);
                 self.end_after(stream, status);
@@ -303,7 +331,12 @@ impl<R: Ring> Shard<R> {
 
     /// Ends a call at once; it is to be resumed with the record `at`.
     pub(super) fn cut_off(&mut self, stream: u32, at: Seq, words: &str) {
-        let status = self.unavailable(at, words);
+        let gap = self.streams.at(stream).extra.as_ref().and_then(|extra| extra.gap);
+        // Events lost before `at` that nobody was told of: whoever resumes before them is.
+        let status = match gap {
+            Some(gap) => Status::new(Code::Unavailable, format!("{words}; resume from {}", gap.from.get())),
+            None => self.unavailable(at, words),
+        };
         self.end_call(stream, status);
     }
 

@@ -1,8 +1,9 @@
-//! The parties outside: subscribers over SSE, publishers over HTTP, a Redis.
+//! The parties outside: subscribers over SSE, clients of many streams over HTTP/2, publishers over HTTP, a Redis.
 //!
 //! They speak the protocols by code of their own, so that a mistake in the server's codecs cannot hide, and tell the
 //! ledger what they saw.
 
+mod h2;
 mod http;
 mod publisher;
 mod redis;
@@ -10,6 +11,7 @@ mod resp;
 mod sse;
 mod subscriber;
 
+pub use h2::{H2Client, Kind};
 pub use publisher::{Pace, Publisher};
 pub use redis::{Redis, RedisPlan};
 pub use subscriber::{Reading, Subscriber};
