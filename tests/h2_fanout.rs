@@ -28,8 +28,13 @@ fn play(initial_window: u32) {
         (0..STREAMS).map(|index| (1 + 2 * index as u32, TOPICS[index % TOPICS.len()])).collect();
     for (stream, topics) in &streams {
         let path = format!("/?eventType={topics}");
-        let fields =
-            [(":method", "GET"), (":scheme", "http"), (":path", &path), (":authority", "localhost"), ("accept", "*/*")];
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", &path),
+            (":authority", "localhost"),
+            ("accept", "text/event-stream"),
+        ];
         peer.request(*stream, &fields);
         assert!(!peer.expect_head(*stream).1);
     }

@@ -31,7 +31,7 @@ const WARM_UP_ROUNDS: u32 = 20;
 const WARM_UP_FOR: Duration = Duration::from_millis(500);
 
 /// Time for all windows of a line, and the windows that it has in any case.
-const LINE_FOR: Duration = Duration::from_secs(3);
+const LINE_FOR: Duration = Duration::from_secs(2);
 const WINDOWS_MIN: u32 = 3;
 
 /// Longest time for a round to arrive: a hundred times what the largest takes.

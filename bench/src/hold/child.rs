@@ -1,5 +1,5 @@
-//! A server as seen from its parent: a process of its own, so that its memory and its limit of open files are its own as
-//! well. This same program with other words: the bare acceptor, or a server of gRPC streams.
+//! A server as seen from its parent: a process of its own, so that its memory and its limit of open files are its own
+//! as well. It is this same program with other words: the bare acceptor, or a server of gRPC streams.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
