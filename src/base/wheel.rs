@@ -34,12 +34,14 @@ pub struct Wheel<T> {
     entries: Slab<Entry<T>>,
     /// Everything due at this tick or before has fired.
     fired: u64,
+    /// In the slot after that: the entry to look at next, once it was begun.
+    scan: Option<u32>,
 }
 
 impl<T> Wheel<T> {
     /// A wheel without deadlines that begins at `now`.
     pub fn new(now: Instant) -> Self {
-        Self { slots: vec![NONE; SLOTS as usize].into(), entries: Slab::new(), fired: tick_of(now) }
+        Self { slots: vec![NONE; SLOTS as usize].into(), entries: Slab::new(), fired: tick_of(now), scan: None }
     }
 
     /// Whether no deadline is set.
@@ -50,7 +52,8 @@ impl<T> Wheel<T> {
     /// Sets a deadline at `at`, or at the next tick when that has passed.
     pub fn arm(&mut self, at: Instant, what: T) -> Alarm {
         // The tick at which `at` lies fully behind.
-        let tick = (tick_of(at) + 1).max(self.fired + 1);
+        let earliest = self.fired + if self.scan.is_some() { 2 } else { 1 };
+        let tick = (tick_of(at) + 1).max(earliest);
         let slot = (tick % SLOTS) as usize;
         let after = self.slots[slot];
         let key = self.entries.insert(Entry { tick, before: NONE, after, what }) as u32;
@@ -66,24 +69,30 @@ impl<T> Wheel<T> {
         self.remove(alarm.0)
     }
 
-    /// Moves everything that is due by `now` into `due`, with the alarm it was set under.
-    pub fn fire(&mut self, now: Instant, due: &mut Vec<T>) {
+    /// Takes one thing that is due by `now`. What else is due stays until it is taken, and may still be taken back.
+    pub fn take_due(&mut self, now: Instant) -> Option<T> {
         let tick = tick_of(now);
         if self.entries.is_empty() {
-            self.fired = self.fired.max(tick);
+            (self.fired, self.scan) = (self.fired.max(tick), None);
         }
         while self.fired < tick {
             // One round visits every slot; after a longer pause the rest of the way is empty.
-            self.fired = (self.fired + 1).max(tick.saturating_sub(SLOTS));
-            let mut key = self.slots[(self.fired % SLOTS) as usize];
+            let first = tick.saturating_sub(SLOTS);
+            if self.fired + 1 < first {
+                (self.fired, self.scan) = (first - 1, None);
+            }
+            let mut key = self.scan.unwrap_or(self.slots[((self.fired + 1) % SLOTS) as usize]);
             while key != NONE {
                 let Entry { tick: due_at, after, .. } = self.entries[key as usize];
+                self.scan = Some(after);
                 if due_at <= tick {
-                    due.push(self.remove(key));
+                    return Some(self.remove(key));
                 }
                 key = after;
             }
+            (self.fired, self.scan) = (self.fired + 1, None);
         }
+        None
     }
 
     /// When to look again: the next tick, while there is any deadline.
@@ -94,6 +103,9 @@ impl<T> Wheel<T> {
 
     fn remove(&mut self, key: u32) -> T {
         let Entry { tick, before, after, what } = self.entries.remove(key as usize);
+        if self.scan == Some(key) {
+            self.scan = Some(after);
+        }
         match before {
             NONE => self.slots[(tick % SLOTS) as usize] = after,
             before => self.entries[before as usize].after = after,
@@ -119,8 +131,7 @@ mod tests {
     }
 
     fn fired(wheel: &mut Wheel<u32>, millis: u64) -> Vec<u32> {
-        let mut due = Vec::new();
-        wheel.fire(at(millis), &mut due);
+        let mut due: Vec<u32> = std::iter::from_fn(|| wheel.take_due(at(millis))).collect();
         due.sort_unstable();
         due
     }
@@ -157,5 +168,22 @@ mod tests {
         }
         assert_eq!(fired(&mut wheel, 1_000), [1, 3]);
         assert_eq!(wheel.next(), None);
+    }
+
+    #[test]
+    fn what_is_due_may_be_taken_back_until_it_is_taken() {
+        let mut wheel = Wheel::new(at(0));
+        let mut alarms: Vec<Alarm> = (0..6u32).map(|what| wheel.arm(at(100), what)).collect();
+        let mut taken = Vec::new();
+        while let Some(what) = wheel.take_due(at(1_000)) {
+            taken.push(what);
+            // What comes is taken last in, first out; the one that would be next is taken back.
+            if let Some(next) = what.checked_sub(1) {
+                assert_eq!(wheel.disarm(alarms.remove(next as usize)), next);
+            }
+            wheel.arm(at(1_000), 100 + what);
+        }
+        assert_eq!(taken, [5, 3, 1]);
+        assert_eq!(fired(&mut wheel, 1_200), [101, 103, 105], "armed meanwhile, and not before the next tick");
     }
 }

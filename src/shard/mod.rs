@@ -200,7 +200,6 @@ pub struct Shard<R: Ring> {
     /// Numbers pending sends.
     flights: u32,
     wheel: Wheel<Due>,
-    due: Vec<Due>,
     sweep: Sweep,
     /// The current tick, counted from the shard's start.
     tick: u32,
@@ -266,7 +265,6 @@ impl<R: Ring> Shard<R> {
             recalling: false,
             flights: 0,
             wheel: Wheel::new(began),
-            due: Vec::new(),
             tick: 0,
             starved: Vec::new(),
             slice_max: SLICE_MAX,
@@ -376,9 +374,8 @@ impl<R: Ring> Shard<R> {
     }
 
     fn fire_alarms(&mut self) {
-        let mut due = std::mem::take(&mut self.due);
-        self.wheel.fire(self.ring.now(), &mut due);
-        for due in due.drain(..) {
+        // One after another: what one of them ends takes back the others that it had.
+        while let Some(due) = self.wheel.take_due(self.ring.now()) {
             match due {
                 Due::Request { socket } => self.on_request_late(socket),
                 Due::Stalled(key) => self.on_stalled(key),
@@ -387,7 +384,6 @@ impl<R: Ring> Shard<R> {
                 Due::Stream { key, generation, lost } => self.on_stream_due(key, generation, lost),
             }
         }
-        self.due = due;
     }
 
     /// Takes in what the log has grown by and sends it on. Between two batches heartbeats and farewells have their

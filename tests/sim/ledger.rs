@@ -145,8 +145,6 @@ pub struct Ledger {
     pub deliveries: u64,
     /// Notices so far.
     pub notices: u64,
-    /// Of those, the ones to whom what they resume from was not held any more.
-    pub expired: u64,
 }
 
 impl Ledger {
@@ -165,7 +163,6 @@ impl Ledger {
             made_up: false,
             deliveries: 0,
             notices: 0,
-            expired: 0,
         }
     }
 
@@ -326,7 +323,6 @@ impl Ledger {
     /// A stream brought a gap notice.
     pub fn on_notice(&mut self, stream: usize, notice: Notice) {
         self.notices += 1;
-        self.expired += u64::from(notice.reason == "expired");
         let seen = &mut self.streams[stream];
         seen.not_before = seen.not_before.max(notice.to.unwrap_or(0));
         seen.items.push(Item::Notice(notice));
