@@ -209,8 +209,8 @@ impl Storm {
 
     /// In calm weather nobody loses anything, and nobody waits for a comment for longer than the heartbeat.
     fn check_the_calm(&mut self) {
-        // Connections that have to end early come back from where their last event was, long ago perhaps, and are told of
-        // every hole since.
+        // Connections that have to end early come back from where their last event was, long ago perhaps, and are told
+        // of every hole since.
         let ages = self.plan.settings.h2.age_max > 0;
         let (notices, now) = (self.ledger.borrow().notices, self.world.now());
         for (_, subscriber) in &self.subscribers {
