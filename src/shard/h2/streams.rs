@@ -119,6 +119,8 @@ pub(super) struct Extra {
     /// Awaiting what becomes of its publication.
     pub is_publishing: bool,
     pub alarm: Option<Alarm>,
+    /// It has lost events upstream, and is ended soon.
+    pub is_lost: bool,
 }
 
 /// How a stream ends once everything before is out.
@@ -287,6 +289,7 @@ impl Extra {
             && self.accepted == 0
             && !self.is_publishing
             && self.alarm.is_none()
+            && !self.is_lost
     }
 
     /// Bytes of a body or of messages that it holds.

@@ -8,6 +8,7 @@ use super::super::{Due, Ending, Shard};
 use super::streams::{End, Role};
 use super::subscriber_of;
 use crate::base::id::EventId;
+use crate::dialect::calls::Call;
 use crate::dialect::{Resume, Subscription, plasma};
 use crate::hub::Seq;
 use crate::hub::topics::Memberships;
@@ -294,10 +295,14 @@ impl<R: Ring> Shard<R> {
         let due = self.now_plus(after);
         let found = self.streams.at(stream);
         found.at = found.at.next();
-        if found.extra().alarm.is_none() {
-            let generation = found.generation();
-            let alarm = self.wheel.arm(due, Due::Stream { key: stream, generation, lost: true });
-            self.streams.at(stream).extra().alarm = Some(alarm);
+        if std::mem::replace(&mut found.extra().is_lost, true) {
+            return;
+        }
+        let generation = found.generation();
+        let alarm = self.wheel.arm(due, Due::Stream { key: stream, generation, lost: true });
+        // A deadline that the client gave matters no more.
+        if let Some(deadline) = self.streams.at(stream).extra().alarm.replace(alarm) {
+            self.wheel.disarm(deadline);
         }
     }
 
@@ -372,7 +377,9 @@ impl<R: Ring> Shard<R> {
         let Some(gone) = self.streams.remove(stream) else { return };
         self.topics.leave(gone.memberships);
         self.profiles.release(gone.profile);
-        self.watches.retain(|watch| *watch != stream);
+        if gone.role == Role::Call(Call::HealthWatch) {
+            self.watches.retain(|watch| *watch != stream);
+        }
         if let Some(mut extra) = gone.extra {
             if let Some(alarm) = extra.alarm.take() {
                 self.wheel.disarm(alarm);

@@ -27,6 +27,9 @@ use crate::sim::{MICROS, MILLIS, SECONDS};
 /// What windows begin with (RFC 9113 §6.9.2).
 const WINDOW: i64 = 65_535;
 
+/// Less than an event or two.
+const WINDOW_SMALL: i64 = 256;
+
 /// Frames that are cheap to send: below what the server puts up with, at once and in a second.
 const CONTROLS_MAX: u64 = 1_500;
 const CONTROLS_PER_SECOND: u64 = 150;
@@ -103,6 +106,8 @@ struct Conn {
     /// The field block that goes on.
     block: Option<(u32, u8, Vec<u8>)>,
     controls: (u64, u64),
+    /// What it lets windows grow to again in calm weather. Small ones run dry where a byte is not given back.
+    wide: i64,
     read_at: u64,
     push_at: u64,
     grant_at: u64,
@@ -291,6 +296,7 @@ impl H2Client {
             is_mute: false,
             block: None,
             controls: (CONTROLS_MAX, now),
+            wide: if self.seats[0].client.is_multiple_of(3) { WINDOW_SMALL } else { WINDOW },
             read_at: 0,
             push_at: 0,
             grant_at: 0,
@@ -632,12 +638,12 @@ impl Conn {
 
     /// Gives back everything that was read; when `wide`, windows that were small become large.
     fn grant_all(&mut self, wide: bool) {
-        let more = if wide { (WINDOW - self.window).max(0) } else { i64::from(self.owed) };
+        let more = if wide { (self.wide - self.window).max(0) } else { i64::from(self.owed) };
         self.grant_to(0, more);
         let ids: Vec<u32> = self.calls.iter().filter(|(_, call)| call.is_on()).map(|(id, _)| *id).collect();
         for id in ids {
             let call = &self.calls[&id];
-            let more = if wide { (WINDOW - call.window).max(0) } else { i64::from(call.owed) };
+            let more = if wide { (self.wide - call.window).max(0) } else { i64::from(call.owed) };
             self.grant_to(id, more);
         }
     }
