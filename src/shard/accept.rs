@@ -217,21 +217,8 @@ impl<R: Ring> Shard<R> {
         let duration = super::ticks_for(self.tick - client.since);
         let reason = ending.to_string();
         self.log.access("sse", |fields| {
-            let request = access::Request {
-                user_agent: profile.user_agent,
-                referer: profile.referer,
-                content_length: 0,
-                host: profile.host,
-                method: profile.method,
-                remote_addr: &remote,
-                status: 200,
-                path: profile.path,
-                events: u64::from(client.events),
-                duration,
-                bytes: client.bytes(),
-                reason: &reason,
-            };
-            request.write(fields);
+            let (events, bytes) = (u64::from(client.events), client.bytes());
+            access::Request { events, duration, bytes, ..profile.line(&remote, 200, &reason) }.write(fields);
         });
     }
 }

@@ -5,6 +5,7 @@
 use hashbrown::HashTable;
 use slab::Slab;
 
+use crate::base::log::access;
 use crate::wire::http1::Head;
 
 /// Longest text kept of one header field in bytes: user agents rarely pass 200.
@@ -57,6 +58,23 @@ impl<'a> Profile<'a> {
             method: head.method_text().as_bytes(),
             path: head.path().as_bytes(),
             forwarded: field("x-forwarded-for"),
+        }
+    }
+}
+
+impl<'a> Profile<'a> {
+    /// The line that the access log gets of such a request, but for what was sent on it and for how long.
+    pub fn line(&self, remote_addr: &'a str, status: u16, reason: &'a str) -> access::Request<'a> {
+        access::Request {
+            user_agent: self.user_agent,
+            referer: self.referer,
+            host: self.host,
+            method: self.method,
+            path: self.path,
+            remote_addr,
+            status,
+            reason,
+            ..access::Request::default()
         }
     }
 }

@@ -533,21 +533,7 @@ impl<R: Ring> Shard<R> {
             _ => 0,
         };
         self.log.access(msg, |fields| {
-            let request = access::Request {
-                user_agent: profile.user_agent,
-                referer: profile.referer,
-                content_length,
-                host: profile.host,
-                method: profile.method,
-                remote_addr: &remote,
-                status,
-                path: profile.path,
-                events: 0,
-                duration: std::time::Duration::ZERO,
-                bytes: 0,
-                reason: "answered",
-            };
-            request.write(fields);
+            access::Request { content_length, ..profile.line(&remote, status, "answered") }.write(fields);
         });
     }
 }

@@ -13,6 +13,7 @@ use super::super::{Due, Ending, Shard};
 use super::streams::{End, Role};
 use crate::base::limits::{BODIES_LEN_MAX, PUBLISH_EVENTS_MAX, TOPIC_LEN_MAX};
 use crate::dialect::calls::{Call, CallRoute, REQUEST_LEN_MAX, SERVICES, topics};
+use crate::dialect::plasma;
 use crate::ring::{Ring, Token};
 use crate::wire::grpc::proto::health::health_check_response::ServingStatus;
 use crate::wire::grpc::proto::health::{HealthCheckRequest, HealthCheckResponse, HealthListResponse};
@@ -21,9 +22,6 @@ use crate::wire::grpc::proto::publish::{PublishRequest, PublishResponse};
 use crate::wire::grpc::{Code, Fault, Status, message, parse_timeout, reflection};
 use crate::wire::h2::hpack::encode;
 use crate::wire::http1::Head;
-
-/// What the original says before every error of its receiving side.
-const RECV_ERROR: &str = "Recv error: rpc error: ";
 
 /// What becomes of a stream after a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,9 +168,7 @@ impl<R: Ring> Shard<R> {
     fn on_messages_end(&mut self, stream: u32, role: Role, is_between: bool) {
         if !is_between {
             let status = match role {
-                Role::Events { .. } => {
-                    Status::new(Code::Unknown, format!("{RECV_ERROR}code = Internal desc = unexpected EOF"))
-                }
+                Role::Events { .. } => plasma::receive_failed(&Status::new(Code::Internal, "unexpected EOF")),
                 _ => Status::new(Code::Internal, "the last message is not whole"),
             };
             return self.end_call(stream, status);
@@ -219,9 +215,7 @@ impl<R: Ring> Shard<R> {
         let request = match Request::decode(bytes) {
             Ok(request) => request,
             Err(error) => {
-                let status = Status::malformed(&error);
-                let words = format!("{RECV_ERROR}code = {} desc = {}", status.code, status.message);
-                self.end_call(stream, Status::new(Code::Unknown, words));
+                self.end_call(stream, plasma::receive_failed(&Status::malformed(&error)));
                 return Then::Over;
             }
         };
@@ -465,12 +459,11 @@ fn status_of(fault: Fault, role: Role) -> Status {
     let status = fault.status();
     match (fault, role) {
         (Fault::Compressed, _) => Status::new(Code::Unimplemented, "messages may not be compressed"),
+        // Today's clients know what this code means, and its words are the original's too.
         (Fault::TooLarge { .. }, Role::Events { .. }) => {
-            Status::new(status.code, format!("{RECV_ERROR}code = {} desc = {}", status.code, status.message))
+            Status { code: status.code, ..plasma::receive_failed(&status) }
         }
-        (_, Role::Events { .. }) => {
-            Status::new(Code::Unknown, format!("{RECV_ERROR}code = {} desc = {}", status.code, status.message))
-        }
+        (_, Role::Events { .. }) => plasma::receive_failed(&status),
         _ => status,
     }
 }

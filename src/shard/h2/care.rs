@@ -157,21 +157,8 @@ impl<R: Ring> Shard<R> {
         let Some(profile) = self.profiles.profile(profile) else { return };
         let remote = super::super::accept::remote_addr(profile.forwarded, self.clients.peer(socket));
         self.log.access(msg, |fields| {
-            let request = access::Request {
-                user_agent: profile.user_agent,
-                referer: profile.referer,
-                content_length: 0,
-                host: profile.host,
-                method: profile.method,
-                remote_addr: &remote,
-                status,
-                path: profile.path,
-                events,
-                duration: super::super::ticks_for(ticks),
-                bytes,
-                reason,
-            };
-            request.write(fields);
+            let duration = super::super::ticks_for(ticks);
+            access::Request { events, duration, bytes, ..profile.line(&remote, status, reason) }.write(fields);
         });
     }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use prost::Message;
 
 pub use self::deframer::{Deframer, Fault};
-pub use self::payload::{around_with_id, id_field_len, payload, with_id};
+pub use self::payload::{around_with_id, payload, with_id};
 pub use self::status::{Code, Status};
 
 /// Bytes before each message.

@@ -61,13 +61,6 @@ pub fn around_with_id(message_len: usize, id: EventId) -> ([u8; PREFIX_LEN], Sma
     (prefix(message_len - PREFIX_LEN + field.len()), field)
 }
 
-/// By how many bytes [`with_id`] makes a message longer.
-pub fn id_field_len(id: EventId) -> usize {
-    let digits = id.get().checked_ilog10().map_or(1, |log| log as usize + 1);
-    // At most twenty digits, whose length is one byte.
-    2 + digits
-}
-
 /// Length of a string field. The empty string is the one that is not there.
 fn string_len(text: &str) -> usize {
     if text.is_empty() { 0 } else { 1 + length_delimiter_len(text.len()) + text.len() }
@@ -135,7 +128,8 @@ mod tests {
         assert_eq!(with(&plain, EventId::from_raw(42)), b"\0\0\0\0\x0c\x0a\x03\x0a\x01a\x12\x011\x1a\x0242");
         for raw in [0, 9, 10, 99, 100, u64::MAX] {
             let id = EventId::from_raw(raw);
-            assert_eq!(with(&plain, id).len(), plain.len() + id_field_len(id));
+            let (prefix, field) = around_with_id(plain.len(), id);
+            assert_eq!(with(&plain, id), [&prefix[..], &plain[PREFIX_LEN..], &field].concat());
         }
     }
 
