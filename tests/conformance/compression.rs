@@ -98,6 +98,17 @@ fn rfc7541_4_2_a_size_update_may_begin_a_block() {
     asks_for_health(&[size_update(0), get(), literal_named(INDEXING, PATH, "/hc")]);
 }
 
+/// Clients there are that never look at SETTINGS_HEADER_TABLE_SIZE and go on with the table that they began with.
+#[test]
+fn rfc7541_4_2_who_does_not_say_a_size_is_understood_by_the_one_before() {
+    let Some(mut session) = open_ours() else { return };
+    let blocks = [[get(), literal_named(INDEXING, PATH, "/hc")].concat(), [get(), indexed(FIRST_DYNAMIC)].concat()];
+    for (stream, block) in [1, 3].into_iter().zip(blocks) {
+        session.send(headers(stream, block).end_headers().end_stream());
+        session.expect_status(stream, 200);
+    }
+}
+
 #[test]
 fn rfc7541_4_2_two_size_updates_may_begin_a_block() {
     let mut session = open_unacknowledged();
