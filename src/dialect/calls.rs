@@ -7,8 +7,8 @@ use crate::wire::grpc::proto::plasma::Request;
 use crate::wire::grpc::{Code, Status, is_grpc};
 use crate::wire::http1::{Answer, Head, Method};
 
-/// Longest message that a client may send in bytes: what gRPC servers take by default.
-pub const MESSAGE_LEN_MAX: usize = 4 * 1024 * 1024;
+/// Longest message that only asks for something by its name, in bytes: far more than any name of ours.
+const QUESTION_LEN_MAX: usize = 64 * 1024;
 
 /// Longest message on a stream that only names topics: the most topics of the longest names, and some.
 pub const REQUEST_LEN_MAX: usize = TOPICS_MAX * (TOPIC_LEN_MAX + 16);
@@ -40,7 +40,7 @@ impl Call {
     pub fn message_len_max(self, policy: &Policy) -> usize {
         match self {
             Self::Publish | Self::PublishStream => policy.publish_max,
-            _ => MESSAGE_LEN_MAX.min(64 * 1024),
+            Self::HealthCheck | Self::HealthWatch | Self::HealthList | Self::Reflection => QUESTION_LEN_MAX,
         }
     }
 }
