@@ -124,6 +124,8 @@ fn recovers_from(bytes: &[u8]) {
     let fake = FakeRedis::start();
     let plasma = with_redis(&fake.addr()).start();
     fake.wait_for("SUBSCRIBE", 1);
+    // A stream that begins before the answer is heard gets a notice: nobody knows what was said until then.
+    until("/hc to say 200", Deadline::patient(), || (get(plasma.http(), "/hc").status() == 200).then_some(()));
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     fake.publish(CHANNEL, &event("a", "1"));
     assert_eq!(stream.next_event().payload(), 1, "before");
