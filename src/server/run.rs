@@ -3,6 +3,7 @@
 //! The main thread only waits: for a signal, or for a shard that has come to its end. It owns nothing that a client's
 //! byte passes through.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -36,7 +37,8 @@ pub fn run(config: Config, logs: Logs, signals: Signals) -> ExitCode {
         Err(error) => {
             log.announce(Level::Fatal, "failed to start", |fields| fields.str("error", &error));
             // The log may go to a file, and whoever started us looks at the terminal.
-            eprintln!("plasma: {error}");
+            // One write: the log's thread may be writing there too.
+            let _ = io::stderr().write_all(format!("plasma: {error}\n").as_bytes());
             ExitCode::FAILURE
         }
     };
