@@ -53,6 +53,7 @@ fn case_60_events_come_from_every_channel() {
     let Some(redis) = Redis::start() else { return };
     let plasma = with_redis(&redis.addr()).set("PLASMA_SUBSCRIBER_REDIS_CHANNELS", "p,q").start();
     redis.wait_subscribers("q", 1);
+    wait_health(&plasma, 200);
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     redis.publish("p", event("a", "1"));
     redis.publish("q", event("a", "2"));
@@ -183,6 +184,7 @@ fn case_67_a_real_redis_with_another_password() {
     let plasma = with_redis(&redis.addr()).set("PLASMA_SUBSCRIBER_REDIS_PASSWORD", "right").start();
     wait_health(&plasma, 200);
     redis.wait_subscribers(CHANNEL, 1);
+    wait_health(&plasma, 200);
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     redis.publish(CHANNEL, event("a", "1"));
     expect_data(&mut stream, &event("a", "1"));

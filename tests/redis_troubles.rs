@@ -64,6 +64,7 @@ fn who_subscribes_after_the_hole_hears_nothing_of_it() {
     redis.kill_subscribers();
     assert_eq!(witness.next_gap().reason, "upstream");
     redis.wait_subscribers(CHANNEL, 1);
+    stage.wait_health(200, Deadline::patient());
     let mut stream = stage.subscribe("eventType=a");
     stage.say("a", "1");
     assert_eq!(stream.next_event().payload(), 1);
@@ -192,6 +193,7 @@ fn messages_may_come_in_any_pieces() {
     let fake = FakeRedis::start();
     let plasma = with_redis(&fake.addr()).start();
     fake.wait_for("SUBSCRIBE", 1);
+    until("/hc to say 200", Deadline::patient(), || (get(plasma.http(), "/hc").status() == 200).then_some(()));
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     let bytes: Vec<u8> = (0..3).flat_map(|n| message(CHANNEL, event("a", &n.to_string()).as_bytes())).collect();
     for byte in &bytes {
@@ -207,6 +209,7 @@ fn what_is_no_message_is_ignored() {
     let fake = FakeRedis::start();
     let plasma = with_redis(&fake.addr()).start();
     fake.wait_for("SUBSCRIBE", 1);
+    until("/hc to say 200", Deadline::patient(), || (get(plasma.http(), "/hc").status() == 200).then_some(()));
     let mut stream = Stream::open(plasma.http(), "/?eventType=a");
     fake.push(b"*2\r\n$4\r\npong\r\n$0\r\n\r\n");
     // A Redis that loads or is busy declines a PING, and the subscription stands.
