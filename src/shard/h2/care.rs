@@ -1,8 +1,7 @@
 //! Looking after connections: heartbeats on quiet event streams, PINGs to quiet peers, ages, leave-taking, and the
 //! lines of the access log.
 
-use super::super::Due;
-use super::super::{Ending, Shard, drain};
+use super::super::{Due, Ending, Shard, drain};
 use super::streams::Role;
 use super::{LINGER_FOR, Life};
 use crate::base::log::access;

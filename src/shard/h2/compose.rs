@@ -69,7 +69,8 @@ pub(super) struct Frame {
 /// One send.
 #[derive(Clone, Debug)]
 pub(super) struct Composed {
-    pub token: Token,
+    /// Whose it is.
+    pub client: Token,
     pub bits: Range<usize>,
     pub frames: Range<usize>,
     pub len: usize,
@@ -552,8 +553,8 @@ impl<R: Ring> Shard<R> {
         let generation = self.clients.at(socket).generation();
         let token = What::Frames.token(composition.sends.len() as u32, generation);
         let frames = composition.frames_at..composition.frames.len();
-        let token_of_client = What::Frames.token(socket, generation);
-        composition.sends.push(Composed { token: token_of_client, bits, frames, len: composition.len });
+        let client = What::Frames.token(socket, generation);
+        composition.sends.push(Composed { client, bits, frames, len: composition.len });
         self.clients.at(socket).count(0, composition.len as i64);
         self.ring.send_now(Socket(socket), gather, token);
         true

@@ -20,10 +20,10 @@ impl<R: Ring> Shard<R> {
     /// `result` bytes of a send went out.
     pub(in super::super) fn on_frames_cut(&mut self, token: Token, result: Result<u32, Errno>) {
         let Some(composed) = self.connections.composition.sends.get(token.index() as usize).cloned() else { return };
-        if self.clients.find(composed.token).is_none() {
+        if self.clients.find(composed.client).is_none() {
             return;
         }
-        let socket = composed.token.index();
+        let socket = composed.client.index();
         let Stage::H2(key) = self.clients.stage(socket) else { return };
         let sent = match result {
             Ok(len) => len as usize,
