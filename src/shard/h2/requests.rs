@@ -29,7 +29,7 @@ impl<R: Ring> Shard<R> {
         let head = match head_of(fields).map(|(head, length)| (head, expect(length))) {
             Ok((head, true)) => head,
             Ok((_, false)) | Err(_) => {
-                if let Err(failure) = connection.session.reset_malformed(id, tick) {
+                if let Err(failure) = connection.session.reset_at_cost(id, Code::ProtocolError, tick) {
                     self.on_h2_failure(socket, failure);
                 }
                 return;

@@ -81,10 +81,8 @@ impl Session {
                 Ok(Some(event)) => return Some(event),
                 Err(Fault::Stream(id, code)) => {
                     let key = self.place(id).map(|at| self.streams[at].key);
-                    self.reset(id, code);
-                    // Whoever makes us reset streams can do so cheaply.
-                    if !self.budget.charge(tick) {
-                        return Some(self.failed(Code::EnhanceYourCalm, "too many streams had to be reset"));
+                    if let Err(failure) = self.reset_at_cost(id, code, tick) {
+                        return Some(Event::Failed(failure));
                     }
                     if let Some(key) = key.filter(|key| *key != UNADOPTED) {
                         return Some(Event::Reset { key });

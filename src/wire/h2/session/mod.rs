@@ -388,9 +388,9 @@ impl Session {
         self.forget(id);
     }
 
-    /// Gives up a stream whose request breaks the rules; the whole connection, when there were too many of them.
-    pub fn reset_malformed(&mut self, id: u32, tick: u32) -> Result<(), Failure> {
-        self.reset(id, Code::ProtocolError);
+    /// Gives up a stream that breaks the rules; the whole connection, when there were too many of them.
+    pub fn reset_at_cost(&mut self, id: u32, code: Code, tick: u32) -> Result<(), Failure> {
+        self.reset(id, code);
         // Whoever makes us reset streams can do so cheaply.
         match self.budget.charge(tick) {
             true => Ok(()),
