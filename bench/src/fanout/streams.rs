@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use super::lane::Achieved;
 use super::plasma::Plasma;
 use super::{Only, Options, SPARE_FILES};
+use crate::grpc::footprint::{self, Footprint};
 use crate::grpc::served::Server;
 use crate::grpc::{self, Connection, MESSAGE_LEN, Reader, TOPIC, TonicServer};
-use crate::hold::{self, Footprint};
 use crate::report::Table;
 use crate::stats::{Spread, bytes, ratios};
 use crate::{Failure, machine};
@@ -189,7 +189,7 @@ pub fn measure(options: &Options) -> Result<Streams, Failure> {
     for who in [Server::Tonic, Server::Plasma].into_iter().filter(|_| options.only == Only::Nobody) {
         for shape in shapes {
             eprintln!("grpc: {shape} idle streams, {}", who.name());
-            footprints.push((who, shape, hold::footprint(who, shape.connections, shape.streams)?));
+            footprints.push((who, shape, footprint::measure(who, shape.connections, shape.streams)?));
         }
     }
     Ok(Streams { rows, footprints })

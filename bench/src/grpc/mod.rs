@@ -1,9 +1,10 @@
-//! gRPC streams as `fanout` and `hold` need them: a client without a library, and a server written with tonic.
+//! gRPC streams as `fanout` needs them: a client without a library, and a server written with tonic.
 //!
 //! The client says the same to every server: the preface, large windows, and one call of `proto.StreamService/Events`
 //! per stream, all in one piece. What comes back is counted by frame heads and otherwise thrown away.
 
 mod connection;
+pub mod footprint;
 mod reader;
 pub mod served;
 mod tonic_server;

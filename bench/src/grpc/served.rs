@@ -1,7 +1,6 @@
 //! A server in a process of its own, so that its memory is its own as well: the shard that `fanout` measures, or tonic.
 //!
-//! Runs as a child: writes its port as the first line, then one line with the count of streams opened for every byte on
-//! its standard input, and ends with it.
+//! Runs as a [`loadtest::child`], whose count is that of streams opened.
 
 use std::io::Read;
 use std::sync::Arc;

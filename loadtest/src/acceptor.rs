@@ -3,8 +3,7 @@
 //! Rings of one thread, each with a listener of its own on the same port (`SO_REUSEPORT`) and multishot accept into
 //! direct descriptors. With `armed` every connection gets a multishot poll, as the server's idle clients have.
 //!
-//! Runs as a child: writes its port as the first line, then one line with the count of accepted connections for every
-//! byte on its standard input, and ends with it.
+//! Runs as a [`crate::child`], whose count is that of accepted connections.
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};

@@ -1,5 +1,8 @@
 //! A server as seen from its parent: a process of its own, so that its memory and its limit of open files are its own
-//! as well. It is this same program with other words: the bare acceptor, or a server of gRPC streams.
+//! as well. It is this same program with other words.
+//!
+//! Such a program writes its port as the first line, then one line with a count for every byte on its standard input,
+//! and ends with it.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -8,7 +11,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::grpc::served::Server;
 
 /// Longest time for the child to close its sockets and end.
 const END_FOR_MAX: Duration = Duration::from_secs(60);
@@ -23,19 +25,8 @@ pub struct Child {
 }
 
 impl Child {
-    /// Starts an acceptor with so many rings.
-    pub fn acceptor(rings: u32, armed: bool) -> Result<Self, Failure> {
-        let rings = rings.to_string();
-        let words = ["acceptor", "--rings", &rings];
-        Self::start(words.into_iter().chain(armed.then_some("--armed")))
-    }
-
-    /// Starts a server of gRPC streams.
-    pub fn server(who: Server, connections: u32) -> Result<Self, Failure> {
-        Self::start(["serve", who.name(), &connections.to_string()])
-    }
-
-    fn start<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<Self, Failure> {
+    /// Starts this program with these words.
+    pub fn start<'w>(words: impl IntoIterator<Item = &'w str>) -> Result<Self, Failure> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(words);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

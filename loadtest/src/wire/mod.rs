@@ -1,0 +1,5 @@
+//! What subscribers hear, as bytes in and words out; no sockets, no clocks.
+
+pub mod body;
+pub mod sse;
+pub mod stream;
