@@ -5,7 +5,7 @@
 //!
 //! Invariant: an event is counted once, as delivered, repeated or stray; a hole is lost until it is filled.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -20,8 +20,10 @@ const JOINING: u32 = 1 << 31;
 pub struct Totals {
     /// Events that arrived for the first time.
     pub delivered: u64,
-    /// Events that never arrived.
+    /// Events that never arrived, and nobody said so.
     pub lost: u64,
+    /// Events that never arrived where a notice of a gap stood in their place.
+    pub told: u64,
     /// Events that had arrived before.
     pub duplicated: u64,
     /// Events that arrived after a later one of their stream.
@@ -33,7 +35,7 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Whether every event came once and in order.
+    /// Whether every event came once and in order, but for losses that were told.
     pub fn is_clean(&self) -> bool {
         self.lost + self.duplicated + self.out_of_order + self.strays == 0
     }
@@ -42,6 +44,7 @@ impl Totals {
     pub fn add(&mut self, other: &Self) {
         self.delivered += other.delivered;
         self.lost += other.lost;
+        self.told += other.told;
         self.duplicated += other.duplicated;
         self.out_of_order += other.out_of_order;
         self.strays += other.strays;
@@ -65,6 +68,8 @@ pub struct Ledger {
     odd_ids: HashMap<u32, Box<[u8]>>,
     /// Numbers that were jumped over, by place in `next`.
     holes: HashMap<u32, BTreeSet<u32>>,
+    /// Places whose subscriber was told of a gap and has had no event since.
+    gaps: HashSet<u32>,
     totals: Totals,
 }
 
@@ -79,6 +84,7 @@ impl Ledger {
             ids: vec![0; count],
             odd_ids: HashMap::new(),
             holes: HashMap::new(),
+            gaps: HashSet::new(),
             totals: Totals::default(),
             board,
         }
@@ -112,7 +118,10 @@ impl Ledger {
         // What was begun before the connection stood is owed to nobody.
         let owed = if next & JOINING != 0 { (next & !JOINING).min(number) } else { next };
         if number >= owed {
-            if number > owed {
+            if !self.gaps.is_empty() && self.gaps.remove(&place) {
+                let refused = self.board.refused_in(stream, owed, number);
+                self.totals.told += u64::from(number - owed - refused);
+            } else if number > owed {
                 self.holes.entry(place).or_default().extend(owed..number);
             }
             self.next[place as usize] = number + 1;
@@ -150,15 +159,17 @@ impl Ledger {
         }
     }
 
-    /// A server's word that it lost something for this subscriber.
-    pub fn on_gap(&mut self, _who: u32) {
+    /// A server's word that it lost something for this subscriber: what is missing before the next event.
+    pub fn on_gap(&mut self, who: u32) {
         self.totals.gaps += 1;
+        self.gaps.extend(self.places(who).map(|(place, _)| place));
     }
 
     /// `who` leaves for good: what was begun and has not come yet is not waited for. It may come back as somebody new.
     pub fn on_leave(&mut self, who: u32) {
         for (place, stream) in self.places(who) {
             self.write_off_holes(place, stream);
+            self.gaps.remove(&place);
             self.next[place as usize] = JOINING;
         }
         self.ids[(who - self.first) as usize] = 0;
@@ -172,8 +183,9 @@ impl Ledger {
                 self.write_off_holes(place, stream);
                 if remain(who) {
                     let (from, to) = (self.next[place as usize] & !JOINING, self.board.begun(stream));
-                    let refused = self.board.refused_in(stream, from, to);
-                    self.totals.lost += u64::from(to.saturating_sub(from) - refused);
+                    let missing = to.saturating_sub(from) - self.board.refused_in(stream, from, to);
+                    let told = self.gaps.contains(&place);
+                    *(if told { &mut self.totals.told } else { &mut self.totals.lost }) += u64::from(missing);
                 }
             }
         }
@@ -299,6 +311,21 @@ mod tests {
             ledger.on_event(1, stamp);
         }
         assert_eq!(ledger.close(|_| false).strays, 3);
+    }
+
+    #[test]
+    fn a_loss_that_is_told_is_not_silent() {
+        let mut ledger = ledger(1, 1, 0..1);
+        ledger.on_open(0);
+        publish(&ledger, 0, 9);
+        ledger.on_event(0, event(0, 0));
+        ledger.on_gap(0);
+        for number in [3, 5] {
+            ledger.on_event(0, event(0, number));
+        }
+        ledger.on_gap(0);
+        let totals = ledger.close(|_| true);
+        assert_eq!(totals, Totals { delivered: 3, lost: 1, told: 2 + 3, gaps: 2, ..Totals::default() });
     }
 
     #[test]

@@ -16,6 +16,24 @@ pub fn thread_cpu_time() -> Duration {
     Duration::new(spent.tv_sec.unsigned_abs(), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
+/// CPU time that processes have used since they began, in user space and in the kernel, in ticks of some 10 ms.
+pub fn process_cpu_time(pids: &[u32]) -> Result<Duration, Failure> {
+    let mut ticks = 0;
+    for pid in pids {
+        let path = format!("/proc/{pid}/stat");
+        let stat = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        ticks += parse_ticks(&stat).ok_or_else(|| format!("{path} cannot be understood"))?;
+    }
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// The fields utime and stime. The command's name before them is in parentheses and may hold anything.
+fn parse_ticks(stat: &str) -> Option<u64> {
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
 /// Binds the calling thread to one CPU.
 pub fn pin(cpu: usize) -> Result<(), Failure> {
     let mut set = CpuSet::new();
@@ -82,5 +100,18 @@ impl Machine {
     /// The same as an object.
     pub fn to_json(&self) -> Value {
         json!({ "kernel": self.kernel, "cpu": self.cpu, "cpus": self.cpu_count, "load": self.load })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_found_behind_any_name() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 100 0 0 0 30 12 0 0 20 0 1 0 5 6 7";
+        assert_eq!(parse_ticks(stat), Some(42));
+        assert_eq!(parse_ticks("7 (a"), None);
+        assert!(process_cpu_time(&[std::process::id()]).is_ok());
     }
 }

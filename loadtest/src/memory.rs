@@ -1,4 +1,4 @@
-//! What connections cost: the kernel's slab caches and a process's resident memory, read from `/proc`.
+//! What connections cost: the kernel's slab caches and resident memory of processes, read from `/proc`.
 //!
 //! Kernel memory counts for both ends of a loopback connection. A cache is counted in whole slabs, as the kernel takes
 //! them from the machine, not in objects.
@@ -11,18 +11,18 @@ use crate::Failure;
 /// Bytes of a page, the unit of slabs.
 const PAGE_LEN: u64 = 4096;
 
-/// What the kernel and one process held at one moment.
+/// What the kernel and the server's processes held at one moment.
 pub struct Snapshot {
     /// Slab caches by name, in bytes. Empty where `/proc/slabinfo` is for root only.
     slabs: BTreeMap<String, u64>,
     /// All slabs by `/proc/meminfo`, in bytes.
     slab_total: u64,
-    /// The process, if one is watched.
+    /// The processes together, if any are watched.
     pub process: Option<Process>,
 }
 
-/// Memory of one process in bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Memory of processes in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
     /// Resident set.
     pub rss: u64,
@@ -31,18 +31,21 @@ pub struct Process {
 }
 
 impl Snapshot {
-    /// Reads it all now; `pid` is the process to watch.
-    pub fn take(pid: Option<u32>) -> Result<Self, Failure> {
+    /// Reads it all now; `pids` are the processes to watch.
+    pub fn take(pids: &[u32]) -> Result<Self, Failure> {
         let meminfo = fs::read_to_string("/proc/meminfo")?;
-        let process = pid.map(|pid| {
+        let mut process: Option<Process> = None;
+        for pid in pids {
             let path = format!("/proc/{pid}/smaps_rollup");
             let rollup = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
-            parse_process(&rollup).ok_or_else(|| format!("{path} has no Rss and Pss"))
-        });
+            let one = parse_process(&rollup).ok_or_else(|| format!("{path} has no Rss and Pss"))?;
+            let sum = process.get_or_insert_default();
+            *sum = Process { rss: sum.rss + one.rss, pss: sum.pss + one.pss };
+        }
         Ok(Self {
             slabs: fs::read_to_string("/proc/slabinfo").map(|text| parse_slabs(&text)).unwrap_or_default(),
             slab_total: kilobytes(&meminfo, "Slab:").ok_or("/proc/meminfo has no Slab")?,
-            process: process.transpose()?,
+            process,
         })
     }
 

@@ -61,7 +61,7 @@ pub fn measure(server: Server, connections: u32, streams: u32) -> Result<Footpri
     let count = connections * streams;
     let crowd = Crowd::start(Kind::Uring, &plan, &run, count, 1)?;
     thread::sleep(SETTLE_FOR);
-    let before = Snapshot::take(Some(child.pid()))?;
+    let before = Snapshot::take(&[child.pid()])?;
     crowd.order(&Order::Open(0..count));
     let deadline = Instant::now() + CONNECT_FOR_MAX;
     while crowd.counters.open.load(Ordering::Acquire) < count {
@@ -77,7 +77,7 @@ pub fn measure(server: Server, connections: u32, streams: u32) -> Result<Footpri
     if counted != u64::from(count) {
         return Err(format!("{count} streams are up, but the server has counted {counted}").into());
     }
-    let idle = Snapshot::take(Some(child.pid()))?;
+    let idle = Snapshot::take(&[child.pid()])?;
     crowd.finish(Close::Reset)?;
     child.stop()?;
     let rss = |snapshot: &Snapshot| snapshot.process.map_or(0, |process| process.rss as i64);
