@@ -39,6 +39,17 @@ pub enum Protocol {
     Grpc,
 }
 
+impl Protocol {
+    /// As it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::Sse2 => "sse2",
+            Self::Grpc => "grpc",
+        }
+    }
+}
+
 impl FromStr for Protocol {
     type Err = Failure;
 
