@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::Failure;
 use crate::books::{Books, Counters, Findings, Run};
+use crate::{Failure, board};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub struct Plan {
 impl Plan {
     /// The name of a topic.
     pub fn topic(&self, topic: u32) -> String {
-        format!("{}-{topic}", self.topic_prefix)
+        board::topic_name(&self.topic_prefix, topic)
     }
 
     /// What to GET for a topic.
