@@ -48,7 +48,11 @@ pub enum Scenario {
 /// All scenarios, with their names and what they do in a line.
 const SCENARIOS: [(Scenario, &str, &str); 5] = [
     (Scenario::Hold, "hold", "open very many idle subscribers, and say what each of them costs"),
-    (Scenario::Fanout, "fanout", "publish to subscribers, and account for every event: how late, how dear, lost or not"),
+    (
+        Scenario::Fanout,
+        "fanout",
+        "publish to subscribers, and account for every event: how late, how dear, lost or not",
+    ),
     (Scenario::Storm, "storm", "cut all subscribers while events flow, let them resume, and time the recovery"),
     (Scenario::Slow, "slow", "let some subscribers stop reading or trickle, and compare the others before and during"),
     (Scenario::Churn, "churn", "subscribers leave and come at a rate while events flow"),
@@ -200,7 +204,9 @@ impl Options {
             Self { bare: true, engine: Kind::Uring, .. } => {
                 Err("--bare goes with --engine raw: its connections weigh the same on both ends".into())
             }
-            Self { storm: 1.., publish: None, .. } => Err("--storm needs --publish to see that nothing was lost".into()),
+            Self { storm: 1.., publish: None, .. } => {
+                Err("--storm needs --publish to see that nothing was lost".into())
+            }
             Self { storm, subscribers, .. } if storm > subscribers => {
                 Err(format!("--storm {storm} is more than the {subscribers} subscribers").into())
             }
@@ -245,40 +251,144 @@ use Scenario::{Churn, Fanout, Hold, Slow, Storm};
 const FLOWS: &[Scenario] = &[Fanout, Storm, Slow, Churn];
 
 const FLAGS: &[Flag] = &[
-    flag("target", Some('t'), "URL", "the server, as http://HOST:PORT", &[], |to, word| put(&mut to.target, word.parse().map(Some))),
-    flag("subscribers", Some('n'), "N", "subscribers (1,000)", &[], |to, word| put(&mut to.subscribers, count(word, 1))),
-    flag("protocol", Some('p'), "NAME", "sse (over HTTP/1.1), sse2 (over HTTP/2) or grpc", &[], |to, word| put(&mut to.protocol, word.parse())),
-    flag("streams", None, "S", "subscribers that share a connection of HTTP/2 (1)", &[], |to, word| put(&mut to.streams, count(word, 1))),
-    flag("engine", Some('e'), "NAME", "uring, or raw for more connections than a process may have files", &[], |to, word| put(&mut to.engine, engine(word))),
+    flag("target", Some('t'), "URL", "the server, as http://HOST:PORT", &[], |to, word| {
+        put(&mut to.target, word.parse().map(Some))
+    }),
+    flag("subscribers", Some('n'), "N", "subscribers (1,000)", &[], |to, word| {
+        put(&mut to.subscribers, count(word, 1))
+    }),
+    flag("protocol", Some('p'), "NAME", "sse (over HTTP/1.1), sse2 (over HTTP/2) or grpc", &[], |to, word| {
+        put(&mut to.protocol, word.parse())
+    }),
+    flag("streams", None, "S", "subscribers that share a connection of HTTP/2 (1)", &[], |to, word| {
+        put(&mut to.streams, count(word, 1))
+    }),
+    flag(
+        "engine",
+        Some('e'),
+        "NAME",
+        "uring, or raw for more connections than a process may have files",
+        &[],
+        |to, word| put(&mut to.engine, engine(word)),
+    ),
     flag("threads", None, "T", "threads for the subscribers (1)", &[], |to, word| put(&mut to.threads, count(word, 1))),
-    flag("topics", Some('k'), "K", "topics that subscribers are spread over (1)", &[], |to, word| put(&mut to.topics, count(word, 1))),
-    flag("topic", None, "NAME", "topics are called NAME-0, NAME-1, ... (load)", &[], |to, word| put(&mut to.topic_prefix, Ok(word.to_owned()))),
-    flag("path", None, "PATH", "what to GET ('/?eventType={topic}')", &[], |to, word| put(&mut to.path, Ok(word.to_owned()))),
-    flag("header", Some('H'), "'N: V'", "a header to send besides; may be given several times", &[], |to, word| header(word).map(|header| to.headers.push(header))),
-    flag("pace", None, "P", "connections on their way up at a time (256)", &[], |to, word| put(&mut to.pace, count(word, 1))),
-    flag("destinations", None, "D", "loopback addresses to spread over (as many as the local ports ask for)", &[], |to, word| put(&mut to.destinations, count(word, 1).map(Some))),
-    flag("timeout", None, "SECONDS", "longest time for a connection to be answered (30)", &[], |to, word| put(&mut to.answer_for_max, time(word))),
-    flag("pid", None, "PID[,PID]", "the server's processes, for their CPU time and memory", &[], |to, word| put(&mut to.pids, pids(word))),
-    flag("publish", None, "URL", "where: http://HOST:PORT/PATH, redis://HOST:PORT/CHANNEL or grpc://HOST:PORT (the target's /events)", &[], |to, word| put(&mut to.publish, Ok(Some(word.to_owned())))),
-    flag("format", None, "NAME", "plasma (a line of JSON for each event) or raw (a POST for each, {topic} in the path)", &[], |to, word| put(&mut to.format, format(word))),
-    flag("token", None, "TOKEN", "bearer token for publishing", &[], |to, word| put(&mut to.token, Ok(Some(word.to_owned())))),
-    flag("publishers", None, "P", "publishers, with a connection each (1)", FLOWS, |to, word| put(&mut to.publishers, count(word, 1))),
-    flag("rate", Some('r'), "R", "events per second over all publishers, or max: as fast as they are accepted (100)", FLOWS, |to, word| put(&mut to.rate, pace(word))),
-    flag("batch", None, "B", "most events that are published together (64)", FLOWS, |to, word| put(&mut to.batch, count(word, 1))),
-    flag("size", Some('s'), "BYTES", "length of an event's data (150)", &[], |to, word| put(&mut to.size, count(word, 1))),
-    flag("duration", Some('d'), "SECONDS", "how long to publish what is measured (10)", FLOWS, |to, word| put(&mut to.duration, time(word))),
-    flag("warmup", None, "SECONDS", "how long to publish before that (2)", FLOWS, |to, word| put(&mut to.warmup, time(word))),
-    flag("grace", None, "SECONDS", "when nothing comes for so long, what is missing is lost (10)", &[], |to, word| put(&mut to.grace, time(word))),
-    flag("stay", None, "SECONDS", "how long to hold them before the end (0)", &[Hold], |to, word| put(&mut to.stay, time(word))),
-    flag("bare", None, "", "measure bare sockets first, and tell the server's end apart from ours", &[Hold], |to, _| put(&mut to.bare, Ok(true))),
-    flag("armed", None, "", "and once more with a poll armed on each of them", &[Hold], |to, _| put(&mut to.armed, Ok(true))),
-    flag("storm", None, "M", "cut M of them, publish, let them resume, and time it (0)", &[Hold], |to, word| put(&mut to.storm, count(word, 0))),
-    flag("share", None, "PERCENT", "of the subscribers: who is cut (100), is slow (10), comes and goes (50)", &[Storm, Slow, Churn], |to, word| put(&mut to.share, percent(word).map(Some))),
-    flag("trickle", None, "BYTES", "what the slow ones read per second; 0 is nothing (0)", &[Slow], |to, word| put(&mut to.trickle, count(word, 0))),
-    flag("churn", None, "R", "subscribers that leave, and as many that come, per second (100)", &[Churn], |to, word| put(&mut to.churn, count(word, 1))),
-    flag("close", None, "HOW", "reset, or fin, which leaves our ends in TIME_WAIT (reset)", &[], |to, word| put(&mut to.close, close(word))),
+    flag("topics", Some('k'), "K", "topics that subscribers are spread over (1)", &[], |to, word| {
+        put(&mut to.topics, count(word, 1))
+    }),
+    flag("topic", None, "NAME", "topics are called NAME-0, NAME-1, ... (load)", &[], |to, word| {
+        put(&mut to.topic_prefix, Ok(word.to_owned()))
+    }),
+    flag("path", None, "PATH", "what to GET ('/?eventType={topic}')", &[], |to, word| {
+        put(&mut to.path, Ok(word.to_owned()))
+    }),
+    flag("header", Some('H'), "'N: V'", "a header to send besides; may be given several times", &[], |to, word| {
+        header(word).map(|header| to.headers.push(header))
+    }),
+    flag("pace", None, "P", "connections on their way up at a time (256)", &[], |to, word| {
+        put(&mut to.pace, count(word, 1))
+    }),
+    flag(
+        "destinations",
+        None,
+        "D",
+        "loopback addresses to spread over (as many as the local ports ask for)",
+        &[],
+        |to, word| put(&mut to.destinations, count(word, 1).map(Some)),
+    ),
+    flag("timeout", None, "SECONDS", "longest time for a connection to be answered (30)", &[], |to, word| {
+        put(&mut to.answer_for_max, time(word))
+    }),
+    flag("pid", None, "PID[,PID]", "the server's processes, for their CPU time and memory", &[], |to, word| {
+        put(&mut to.pids, pids(word))
+    }),
+    flag(
+        "publish",
+        None,
+        "URL",
+        "where: http://HOST:PORT/PATH, redis://HOST:PORT/CHANNEL or grpc://HOST:PORT (the target's /events)",
+        &[],
+        |to, word| put(&mut to.publish, Ok(Some(word.to_owned()))),
+    ),
+    flag(
+        "format",
+        None,
+        "NAME",
+        "plasma (a line of JSON for each event) or raw (a POST for each, {topic} in the path)",
+        &[],
+        |to, word| put(&mut to.format, format(word)),
+    ),
+    flag("token", None, "TOKEN", "bearer token for publishing", &[], |to, word| {
+        put(&mut to.token, Ok(Some(word.to_owned())))
+    }),
+    flag("publishers", None, "P", "publishers, with a connection each (1)", FLOWS, |to, word| {
+        put(&mut to.publishers, count(word, 1))
+    }),
+    flag(
+        "rate",
+        Some('r'),
+        "R",
+        "events per second over all publishers, or max: as fast as they are accepted (100)",
+        FLOWS,
+        |to, word| put(&mut to.rate, pace(word)),
+    ),
+    flag("batch", None, "B", "most events that are published together (64)", FLOWS, |to, word| {
+        put(&mut to.batch, count(word, 1))
+    }),
+    flag("size", Some('s'), "BYTES", "length of an event's data (150)", &[], |to, word| {
+        put(&mut to.size, count(word, 1))
+    }),
+    flag("duration", Some('d'), "SECONDS", "how long to publish what is measured (10)", FLOWS, |to, word| {
+        put(&mut to.duration, time(word))
+    }),
+    flag("warmup", None, "SECONDS", "how long to publish before that (2)", FLOWS, |to, word| {
+        put(&mut to.warmup, time(word))
+    }),
+    flag("grace", None, "SECONDS", "when nothing comes for so long, what is missing is lost (10)", &[], |to, word| {
+        put(&mut to.grace, time(word))
+    }),
+    flag("stay", None, "SECONDS", "how long to hold them before the end (0)", &[Hold], |to, word| {
+        put(&mut to.stay, time(word))
+    }),
+    flag(
+        "bare",
+        None,
+        "",
+        "measure bare sockets first, and tell the server's end apart from ours",
+        &[Hold],
+        |to, _| put(&mut to.bare, Ok(true)),
+    ),
+    flag("armed", None, "", "and once more with a poll armed on each of them", &[Hold], |to, _| {
+        put(&mut to.armed, Ok(true))
+    }),
+    flag("storm", None, "M", "cut M of them, publish, let them resume, and time it (0)", &[Hold], |to, word| {
+        put(&mut to.storm, count(word, 0))
+    }),
+    flag(
+        "share",
+        None,
+        "PERCENT",
+        "of the subscribers: who is cut (100), is slow (10), comes and goes (50)",
+        &[Storm, Slow, Churn],
+        |to, word| put(&mut to.share, percent(word).map(Some)),
+    ),
+    flag("trickle", None, "BYTES", "what the slow ones read per second; 0 is nothing (0)", &[Slow], |to, word| {
+        put(&mut to.trickle, count(word, 0))
+    }),
+    flag(
+        "churn",
+        None,
+        "R",
+        "subscribers that leave, and as many that come, per second (100)",
+        &[Churn],
+        |to, word| put(&mut to.churn, count(word, 1)),
+    ),
+    flag("close", None, "HOW", "reset, or fin, which leaves our ends in TIME_WAIT (reset)", &[], |to, word| {
+        put(&mut to.close, close(word))
+    }),
     flag("json", None, "", "print JSON instead of the table", &[], |to, _| put(&mut to.json, Ok(true))),
-    flag("hdr", None, "FILE", "write the latencies as an HdrHistogram log", FLOWS, |to, word| put(&mut to.hdr, Ok(Some(word.into())))),
+    flag("hdr", None, "FILE", "write the latencies as an HdrHistogram log", FLOWS, |to, word| {
+        put(&mut to.hdr, Ok(Some(word.into())))
+    }),
     flag("quiet", Some('q'), "", "say nothing while it runs", &[], |to, _| put(&mut to.quiet, Ok(true))),
 ];
 
@@ -363,7 +473,8 @@ lost, repeated or out of order or a connection failed, and 2 when the words make
 fn details(scenario: Scenario) -> String {
     let name = scenario.name();
     let what = SCENARIOS.iter().find(|(known, ..)| *known == scenario).map_or("", |(_, _, what)| what);
-    let mut text = format!("loadtest {name}: {what}.\n\nUsage: loadtest {name} --target http://HOST:PORT [OPTIONS]\n\n");
+    let mut text =
+        format!("loadtest {name}: {what}.\n\nUsage: loadtest {name} --target http://HOST:PORT [OPTIONS]\n\n");
     for flag in FLAGS.iter().filter(|flag| flag.is_of(scenario)) {
         let short = flag.short.map_or("   ".to_owned(), |letter| format!("-{letter},"));
         let left = format!("{short} --{} {}", flag.long, flag.value);
@@ -476,7 +587,11 @@ fn way(url: &str, format: Format, token: Option<String>) -> Result<Way, Failure>
         Some(("grpc", place)) => Ok(Way::Grpc(place.parse()?, token)),
         _ => {
             let url: Url = url.parse()?;
-            Ok(Way::Http(Url { path: if url.path.is_empty() { "/".to_owned() } else { url.path }, ..url }, format, token))
+            Ok(Way::Http(
+                Url { path: if url.path.is_empty() { "/".to_owned() } else { url.path }, ..url },
+                format,
+                token,
+            ))
         }
     }
 }
@@ -517,7 +632,8 @@ mod tests {
 
     #[test]
     fn options_land_where_they_belong() {
-        let line = "fanout -t http://127.0.0.1:80 -n 2k -k 10 --rate max --pid 7,8 --protocol grpc --streams=100 --json";
+        let line =
+            "fanout -t http://127.0.0.1:80 -n 2k -k 10 --rate max --pid 7,8 --protocol grpc --streams=100 --json";
         let Ok(Command::Run(Scenario::Fanout, options)) = parsed(line) else { panic!("a good line") };
         assert_eq!((options.subscribers, options.topics, options.rate), (2_000, 10, Pace::Max));
         assert_eq!((options.pids.as_slice(), options.protocol, options.streams), (&[7, 8][..], Protocol::Grpc, 100));

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 use super::session::{self, Meter, Session, plan};
+use crate::Failure;
 use crate::engine::Order;
 use crate::options::Options;
 use crate::publish::Extent;
 use crate::report::{self, Report};
-use crate::Failure;
 
 /// How often some leave and those who left before come back.
 const TURN: Duration = Duration::from_millis(10);
@@ -34,9 +34,12 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
         let counters = &session.crowd.counters;
         counters.open.load(Ordering::Acquire) + counters.failed.load(Ordering::Acquire)
     };
-    session.wait(|session| up(session) >= options.subscribers, |session| up(session).into(), options.grace, |session| {
-        format!("{} of {} up", up(session), options.subscribers)
-    })?;
+    session.wait(
+        |session| up(session) >= options.subscribers,
+        |session| up(session).into(),
+        options.grace,
+        |session| format!("{} of {} up", up(session), options.subscribers),
+    )?;
     session.catch_up()?;
     let mut report = Report::default();
     meter.note(&session, &mut report)?;

@@ -2,11 +2,11 @@
 
 use super::Outcome;
 use super::session::{self, Meter, Session, plan};
+use crate::Failure;
 use crate::engine::Order;
 use crate::options::Options;
 use crate::publish::Extent;
 use crate::report::{self, Report};
-use crate::Failure;
 
 /// Runs it.
 pub fn run(options: &Options) -> Result<Outcome, Failure> {
@@ -15,7 +15,11 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     let opened = session.crowd.counters.opened.load(std::sync::atomic::Ordering::Acquire);
     let publishers = session.publish(Extent::For(options.warmup + options.duration))?;
     let line = |session: &Session<'_>| {
-        format!("{} events published, {} received", session.run.board.begun_in_all(), report::grouped(session.received()))
+        format!(
+            "{} events published, {} received",
+            session.run.board.begun_in_all(),
+            report::grouped(session.received())
+        )
     };
     session.pass(options.warmup, line)?;
     session.crowd.order(&Order::Phase);

@@ -49,7 +49,13 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     }
     if !options.pids.is_empty() {
         let each = cpu.as_secs_f64() / f64::from(options.subscribers);
-        report.note("server", "cpu_seconds_per_connection", "server's CPU time per connection", seconds(Duration::from_secs_f64(each)), each);
+        report.note(
+            "server",
+            "cpu_seconds_per_connection",
+            "server's CPU time per connection",
+            seconds(Duration::from_secs_f64(each)),
+            each,
+        );
     }
     let mut published = publish::Findings::none();
     if options.way.is_some() {
@@ -75,7 +81,9 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
         session::note_events(&mut whole, Some(&published), &findings);
     }
     whole.append(report);
-    for (name, Reference { report, .. }) in [("bare", bare), ("armed", armed)].into_iter().filter_map(|(name, of)| Some((name, of?))) {
+    for (name, Reference { report, .. }) in
+        [("bare", bare), ("armed", armed)].into_iter().filter_map(|(name, of)| Some((name, of?)))
+    {
         reports.push((name.to_owned(), report));
     }
     reports.push((options.authority(), whole));
@@ -114,9 +122,12 @@ fn storm(session: &Session<'_>, report: &mut Report, published: &mut publish::Fi
     session.crowd.order(&Order::Sweep(Duration::ZERO));
     let start = Instant::now();
     session.crowd.order(&Order::Cut(cut.clone()));
-    session.wait(|session| open(session) <= stayed, |session| open(session).into(), session.options.grace, |session| {
-        format!("cutting: {} still up", open(session))
-    })?;
+    session.wait(
+        |session| open(session) <= stayed,
+        |session| open(session).into(),
+        session.options.grace,
+        |session| format!("cutting: {} still up", open(session)),
+    )?;
     publish_once(session, published)?;
     let begin = Instant::now();
     session.open("resuming", cut.clone())?;
@@ -168,13 +179,25 @@ fn note_server_end(
     let half = bare.both_ends / 2.0;
     let all_in = half + both_ends - bare.both_ends + growth as f64 / f64::from(connections.max(1));
     report.note("server", "bytes_all_in", "server's end, all in", format!("{all_in:.0} B"), all_in);
-    report.note("server", "bare_ratio", "  next to half a bare connection", format!("{:.3} x", all_in / half), all_in / half);
+    report.note(
+        "server",
+        "bare_ratio",
+        "  next to half a bare connection",
+        format!("{:.3} x", all_in / half),
+        all_in / half,
+    );
 }
 
 /// Notes what is left when all have gone.
 fn note_close(report: &mut Report, before: &Snapshot, closed: &Snapshot, connections: u32) {
     if let Some(process) = closed.process {
-        report.note("process", "rss_closed", "process, resident after the close", stats::bytes(process.rss), process.rss);
+        report.note(
+            "process",
+            "rss_closed",
+            "process, resident after the close",
+            stats::bytes(process.rss),
+            process.rss,
+        );
     }
     if let Some(growth) = closed.socket_growth_since(before) {
         let each = growth as f64 / f64::from(connections.max(1));

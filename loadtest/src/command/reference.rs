@@ -47,7 +47,9 @@ pub fn measure(options: &Options, armed: bool) -> Result<Reference, Failure> {
     let idle = Snapshot::take(&[child.pid()])?;
     let counted = child.count()?;
     if counted != u64::from(options.subscribers) {
-        return Err(format!("{} connections are up, but the acceptor has counted {counted}", options.subscribers).into());
+        return Err(
+            format!("{} connections are up, but the acceptor has counted {counted}", options.subscribers).into()
+        );
     }
     session.crowd.order(&Order::Phase);
     let findings = session.finish()?;

@@ -218,8 +218,20 @@ impl Meter {
         if received > 0 && !cpu.is_zero() {
             let per_million = cpu.as_secs_f64() * 1e6 / received as f64;
             let per_cpu_second = received as f64 / cpu.as_secs_f64();
-            report.note("server", "cpu_seconds_per_million", "  per million deliveries", seconds(Duration::from_secs_f64(per_million)), per_million);
-            report.note("server", "deliveries_per_cpu_second", "deliveries per second of it", report::grouped(per_cpu_second as u64), per_cpu_second);
+            report.note(
+                "server",
+                "cpu_seconds_per_million",
+                "  per million deliveries",
+                seconds(Duration::from_secs_f64(per_million)),
+                per_million,
+            );
+            report.note(
+                "server",
+                "deliveries_per_cpu_second",
+                "deliveries per second of it",
+                report::grouped(per_cpu_second as u64),
+                per_cpu_second,
+            );
         }
         if let (Some(before), Some(after)) = (self.memory, crate::memory::processes(&self.pids)?) {
             for (name, label, bytes) in [

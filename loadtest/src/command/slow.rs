@@ -2,11 +2,11 @@
 
 use super::Outcome;
 use super::session::{self, Meter, Session, plan};
+use crate::Failure;
 use crate::engine::{Order, Reading};
 use crate::options::Options;
 use crate::publish::Extent;
 use crate::report::{self, Report};
-use crate::Failure;
 
 /// Runs it: a warm-up, the time before, as long again with the slow ones slow, and their return.
 pub fn run(options: &Options) -> Result<Outcome, Failure> {

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::Outcome;
 use super::session::{self, Meter, Session, plan};
+use crate::Failure;
 use crate::engine::Order;
 use crate::options::Options;
 use crate::publish::Extent;
 use crate::report::{self, Report};
-use crate::Failure;
 
 /// Runs it: a warm-up, the cut, the recovery, and the rest of the time in peace.
 pub fn run(options: &Options) -> Result<Outcome, Failure> {
@@ -27,9 +27,12 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     session.crowd.order(&Order::Phase);
     let (stayed, start) = (open(&session) - cut.len() as u32, Instant::now());
     session.crowd.order(&Order::Cut(cut.clone()));
-    session.wait(|session| open(session) <= stayed, |session| open(session).into(), options.grace, |session| {
-        format!("cutting: {} still up", open(session))
-    })?;
+    session.wait(
+        |session| open(session) <= stayed,
+        |session| open(session).into(),
+        options.grace,
+        |session| format!("cutting: {} still up", open(session)),
+    )?;
     let cut_for = start.elapsed();
     let back_for = session.open("resuming", cut.clone())? + cut_for;
     session.catch_up()?;

@@ -272,7 +272,8 @@ fn nanos(time: Duration) -> u64 {
 }
 
 impl Findings {
-    fn none() -> Self {
+    /// Nothing published yet.
+    pub fn none() -> Self {
         Self {
             accepted: 0,
             refused: 0,
@@ -291,7 +292,7 @@ impl Findings {
     }
 
     /// Adds another publisher's findings.
-    fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         let refused = self.refused + other.refused;
         for (reason, &events) in &other.refusals {
             self.note(reason.clone(), events);

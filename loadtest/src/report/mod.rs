@@ -98,7 +98,7 @@ pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -135,8 +135,14 @@ mod tests {
         report.count("events", "lost", "lost", 1_234_567);
         report.time("connect", "seconds", "connected within", Duration::from_millis(1_500));
         report.note("connect", "quiet", "", "", 7);
-        assert_eq!(to_text(&[("it".to_owned(), &report)]), "                         it\nlost              1,234,567\nconnected within     1.50 s\n");
-        assert_eq!(report.to_json(), json!({ "events": { "lost": 1_234_567 }, "connect": { "seconds": 1.5, "quiet": 7 } }));
+        assert_eq!(
+            to_text(&[("it".to_owned(), &report)]),
+            "                         it\nlost              1,234,567\nconnected within     1.50 s\n"
+        );
+        assert_eq!(
+            report.to_json(),
+            json!({ "events": { "lost": 1_234_567 }, "connect": { "seconds": 1.5, "quiet": 7 } })
+        );
     }
 
     #[test]
@@ -151,7 +157,8 @@ mod tests {
 
     #[test]
     fn times_are_written_in_their_own_unit() {
-        let written = [0, 1, 15, 150, 1_500, 2_000_000, 100_000_000].map(|micros| seconds(Duration::from_micros(micros)));
+        let written =
+            [0, 1, 15, 150, 1_500, 2_000_000, 100_000_000].map(|micros| seconds(Duration::from_micros(micros)));
         assert_eq!(written, ["0.00 us", "1.00 us", "15.0 us", "150 us", "1.50 ms", "2.00 s", "100 s"]);
     }
 }
