@@ -141,6 +141,19 @@ fn events_are_heard_however_their_bytes_are_cut() {
 }
 
 #[test]
+fn more_than_all_buffers_hold_is_heard_by_all() {
+    in_both_manners(|armed| {
+        let scene = Scene::new(armed, &[ANSWER], 40, 1);
+        scene.open(40);
+        let long = [b": ".as_slice(), &vec![b'x'; 1 << 20], b"\n"].concat();
+        scene.server.write("load-0", &[&long]);
+        scene.publish(0);
+        scene.until("an event each", |scene| scene.events() == 40);
+        assert!(scene.finish().totals.is_clean());
+    });
+}
+
+#[test]
 fn requests_say_what_the_plan_wants() {
     let scene = Scene::new(true, &[ANSWER], 1, 1);
     scene.open(1);
