@@ -25,6 +25,7 @@ pub mod machine;
 pub mod memory;
 pub mod options;
 pub mod publish;
+pub mod reference;
 pub mod report;
 pub mod ring;
 pub mod stamp;
