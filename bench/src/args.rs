@@ -8,6 +8,7 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::Failure;
+use crate::codecs;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
 use crate::hold::{self, Close, acceptor};
@@ -21,6 +22,8 @@ pub enum Command {
     Fanout(fanout::Options),
     /// Idle connections.
     Hold(hold::Options),
+    /// Single operations of the server's codecs.
+    Codecs(codecs::Options),
     /// The process at the other end of `hold --bare`; started by it, not by people.
     Acceptor(acceptor::Options),
     /// The process at the other end of idle gRPC streams; likewise.
@@ -35,6 +38,7 @@ Usage: bench COMMAND [OPTIONS]
 Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
   hold    memory per idle connection: of a running server, next to bare sockets
+  codecs  time or instructions per operation of the server's codecs
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
 ";
@@ -47,6 +51,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
         Some(Value(name)) => match name.to_str() {
             Some("fanout") => fanout(&mut parser),
             Some("hold") => hold(&mut parser),
+            Some("codecs") => codecs::parse(&mut parser),
             Some("acceptor") => acceptor(&mut parser),
             Some("serve") => serve(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
@@ -163,7 +168,7 @@ fn shape(word: &str) -> Option<Shape> {
 }
 
 /// The value of an option as a number of at least `min`.
-fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
+pub fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
     let word = parser.value()?.string()?;
     match number(&word) {
         Some(number) if number >= min => Ok(number),
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help"] {
+        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help", "codecs -h"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }

@@ -1,7 +1,8 @@
 //! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
 //!
-//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection. Every figure comes with its
-//! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
+//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection, `codecs` takes parts of the
+//! server one by one. Every figure comes with its spread, and every reference is taken with the same code, minutes from
+//! the figure that it is compared with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
 //! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
@@ -11,6 +12,7 @@
 //! Traffic stays on the loopback addresses unless `hold --target` names another one.
 
 mod args;
+mod codecs;
 mod fanout;
 mod grpc;
 mod hold;
@@ -18,7 +20,9 @@ mod machine;
 mod memory;
 mod report;
 mod ring;
+mod selection;
 mod stats;
+mod turns;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -51,6 +55,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Help(text) => print!("{text}"),
         Command::Fanout(options) => fanout::run(&options)?,
         Command::Hold(options) => hold::run(&options)?,
+        Command::Codecs(options) => codecs::run(&options)?,
         Command::Acceptor(options) => hold::acceptor::run(options)?,
         Command::Serve(server, connections) => grpc::served::run(server, connections)?,
     }
