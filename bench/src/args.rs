@@ -12,6 +12,7 @@ use crate::codecs;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
 use crate::hold::{self, Close, acceptor};
+use crate::ring_ops;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Command {
     Hold(hold::Options),
     /// Single operations of the server's codecs.
     Codecs(codecs::Options),
+    /// Single operations of the server's ring.
+    Ring(ring_ops::Options),
     /// The process at the other end of `hold --bare`; started by it, not by people.
     Acceptor(acceptor::Options),
     /// The process at the other end of idle gRPC streams; likewise.
@@ -39,6 +42,7 @@ Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
   hold    memory per idle connection: of a running server, next to bare sockets
   codecs  time or instructions per operation of the server's codecs
+  ring    time per operation of the server's io_uring loop, next to bare system calls
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
 ";
@@ -52,6 +56,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
             Some("fanout") => fanout(&mut parser),
             Some("hold") => hold(&mut parser),
             Some("codecs") => codecs::parse(&mut parser),
+            Some("ring") => ring_ops::parse(&mut parser),
             Some("acceptor") => acceptor(&mut parser),
             Some("serve") => serve(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
@@ -208,7 +213,7 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help", "codecs -h"] {
+        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help", "codecs -h", "ring -h"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }

@@ -1,8 +1,8 @@
 //! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
 //!
-//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection, `codecs` takes parts of the
-//! server one by one. Every figure comes with its spread, and every reference is taken with the same code, minutes from
-//! the figure that it is compared with.
+//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection, `codecs` and `ring`
+//! take the parts of the server one by one. Every figure comes with its spread, and every reference is taken with the
+//! same code, minutes from the figure that it is compared with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
 //! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
@@ -20,6 +20,7 @@ mod machine;
 mod memory;
 mod report;
 mod ring;
+mod ring_ops;
 mod selection;
 mod stats;
 mod turns;
@@ -56,6 +57,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fanout(options) => fanout::run(&options)?,
         Command::Hold(options) => hold::run(&options)?,
         Command::Codecs(options) => codecs::run(&options)?,
+        Command::Ring(options) => ring_ops::run(&options)?,
         Command::Acceptor(options) => hold::acceptor::run(options)?,
         Command::Serve(server, connections) => grpc::served::run(server, connections)?,
     }

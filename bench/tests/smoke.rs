@@ -30,6 +30,13 @@ fn codecs_are_timed_and_end_in_a_table() {
 }
 
 #[test]
+fn ring_operations_are_timed_and_end_in_a_table() {
+    let text = said("ring --windows 1 --window-ms 1 -n 64");
+    let names = ["send/1", "send/512", "poll/arm", "poll/cancel", "accept", "close", "bell", "turn"];
+    assert!(names.iter().all(|name| has_row(&text, name)), "{text}");
+}
+
+#[test]
 fn instructions_are_counted_where_valgrind_is_and_asked_for_where_it_is_not() {
     let words = "codecs --instructions --only topics/expand";
     if has_valgrind() {
