@@ -90,7 +90,7 @@ fn a_server_that_cuts_streams_is_named() {
     let server = server("cut=500");
     let (code, object, words) = json(&server, FANOUT);
     assert_eq!(code, 1);
-    assert!(object["connect"]["failed"].as_u64() > Some(0));
+    assert!(object["connect"]["failed"].as_u64() > Some(0), "{object}");
     assert!(words.contains("ended by the server"), "{words}");
 }
 
