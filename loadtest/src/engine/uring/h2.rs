@@ -1,7 +1,7 @@
 //! Subscribers over HTTP/2: a connection that they share, and a request stream for each.
 //!
-//! Two things are asked this way, an event stream as over HTTP/1.1 and Plasma's gRPC stream. What tells them apart is in
-//! [`Body`] and in `grpc.rs`.
+//! Two things are asked this way, an event stream as over HTTP/1.1 and Plasma's gRPC stream. What tells them apart is
+//! in [`Body`] and in `grpc.rs`.
 
 use std::convert::Infallible;
 use std::rc::Rc;
@@ -33,8 +33,8 @@ const DATA_FRAME_BUDGET: usize = 1 << 30;
 /// Streams that were cut whose frames may still be on their way.
 const RESET_STREAMS_MAX: usize = 1 << 16;
 
-/// Asks on the connection of `line`, which the first to come makes, and reads for as long as there is something to read.
-/// Returns why it is over.
+/// Asks on the connection of `line`, which the first to come makes, and reads for as long as there is something to
+/// read. Returns why it is over.
 pub(super) async fn subscribe(shared: &Shared, who: u32, line: &Line) -> Result<Infallible, String> {
     // The request's half stays open for as long as this does, and the stream is reset when it goes.
     let (mut answer, _request) = open(shared, who, line).await?;

@@ -1,7 +1,7 @@
 //! A connection and how it is closed.
 //!
-//! The tasks of its subscribers own it together. When the last of them is gone, whatever became of it, the connection is
-//! closed: a read that its task left behind in the kernel then ends too.
+//! The tasks of its subscribers own it together. When the last of them is gone, whatever became of it, the connection
+//! is closed: a read that its task left behind in the kernel then ends too.
 
 use std::cell::{Cell, RefCell};
 use std::net::{Shutdown, SocketAddr};
@@ -77,7 +77,8 @@ impl Drop for Line {
     }
 }
 
-/// Resets a connection at once. Closing would do it only when the last operation in the kernel has let go of the socket.
+/// Resets a connection at once. Closing would do it only when the last operation in the kernel has let go of the
+/// socket.
 fn reset(socket: &TcpStream) -> rustix::io::Result<()> {
     // SAFETY: the descriptor is the socket's, which outlives this call.
     let fd = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };

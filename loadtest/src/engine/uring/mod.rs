@@ -38,8 +38,8 @@ const RING_ENTRIES: u32 = 4096;
 /// How often orders are looked for.
 const ORDERS_EVERY: Duration = Duration::from_millis(5);
 
-/// How long reads whose sockets were closed are given to complete. The runtime must not be dropped before: it lets go of
-/// buffers first and of the operations that fill them afterwards.
+/// How long reads whose sockets were closed are given to complete. The runtime must not be dropped before: it lets go
+/// of buffers first and of the operations that fill them afterwards.
 const SETTLE_FOR: Duration = Duration::from_millis(50);
 
 /// Takes orders until it is told to finish, and returns the books.
