@@ -178,7 +178,8 @@ impl Ledger {
         self.odd_ids.remove(&who);
     }
 
-    /// The final counts, when everything published had the time to arrive: what those who `remain` have not got is lost.
+    /// The final counts, when everything published had the time to arrive: what those who `remain` have not got is
+    /// lost.
     pub fn close(mut self, remain: impl Fn(u32) -> bool) -> Totals {
         for who in self.first..self.first + self.ids.len() as u32 {
             for (place, stream) in self.places(who) {

@@ -12,8 +12,8 @@
 //!   there must not hide behind the same mistake here.
 //! - `reference`: a server whose mistakes are known, to hold the books against.
 //!
-//! Open loop: an event is due at a moment that does not depend on how the server copes, and its latency counts from that
-//! moment. A server that stalls cannot hide the events that it kept from being published.
+//! Open loop: an event is due at a moment that does not depend on how the server copes, and its latency counts from
+//! that moment. A server that stalls cannot hide the events that it kept from being published.
 
 pub mod acceptor;
 pub mod board;

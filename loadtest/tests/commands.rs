@@ -91,7 +91,7 @@ fn a_server_that_cuts_streams_is_named() {
     let (code, object, words) = json(&server, FANOUT);
     assert_eq!(code, 1);
     assert!(object["connect"]["failed"].as_u64() > Some(0), "{object}");
-    assert!(words.contains("ended by the server"), "{words}");
+    assert!(words.contains("the server closed the connection"), "{words}");
 }
 
 #[test]

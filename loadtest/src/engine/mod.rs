@@ -1,7 +1,8 @@
 //! Who keeps the subscribers' connections: one thread with its share of them, by one of two engines.
 //!
-//! `uring` is the common one: a task per connection on the runtime tokio-uring, HTTP/2 and gRPC by crate h2. `raw` keeps
-//! SSE over HTTP/1.1 on rings of its own with direct descriptors, for more connections than a process may have files.
+//! `uring` is the common one: a task per connection on the runtime tokio-uring, HTTP/2 and gRPC by crate h2. `raw`
+//! keeps SSE over HTTP/1.1 on rings of its own with direct descriptors, for more connections than a process may have
+//! files.
 //!
 //! An engine takes orders and notes what happens in its [`Books`]; it never decides what a run does.
 

@@ -43,8 +43,8 @@ pub fn parse(bytes: &[u8], is_start: bool, mut on_event: impl FnMut(&Event<'_>))
 /// The line at `at` without its end, and where the next one begins. `None` if its end is not there.
 fn line(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let end = at + memchr2(b'\n', b'\r', &bytes[at..])?;
-    // A carriage return at the very end may be half of a pair. Taking it for a whole line end is right all the same: the
-    // line feed that may come then is an empty line of its own, but only after an empty line is anything left behind.
+    // A carriage return at the very end may be half of a pair. Taking it for a whole line end is right all the same:
+    // only after an empty line is anything left behind, and the line feed that may come then is an empty line too.
     let pair = bytes[end..].starts_with(b"\r\n");
     Some((&bytes[at..end], end + 1 + usize::from(pair)))
 }

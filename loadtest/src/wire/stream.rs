@@ -150,8 +150,10 @@ mod tests {
 
     #[test]
     fn a_stream_is_heard_wherever_it_is_cut() {
-        let plain = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\nretry: 2000\n:ok\n\nid: 1\ndata: a\n\ndata: b\n\n";
-        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n\
+        let plain = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
+                     retry: 2000\n:ok\n\nid: 1\ndata: a\n\ndata: b\n\n";
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\
+                       Content-Type: text/event-stream; charset=utf-8\r\n\r\n\
                        4\r\n:ok\n\r\n9\r\n\ndata: a\n\r\n9\r\n\ndata: b\n\r\n1\r\n\n\r\n";
         for stream in [plain, chunked] {
             for cut in 0..=stream.len() {

@@ -23,7 +23,7 @@ impl Engine<'_> {
     /// A receive of whatever kind has come back. `now` is when the batch was taken.
     pub(super) fn on_received(&mut self, who: u32, completion: &Completion, now: u64) -> io::Result<()> {
         let outcome = match completion.result {
-            0 => Err("ended by the server".to_owned()),
+            0 => Err("the server closed the connection".to_owned()),
             len if len > 0 => self.hear(who, completion, now),
             error => match -error {
                 // Nothing was there, or no buffer was left before those of this batch are given back, or the receive

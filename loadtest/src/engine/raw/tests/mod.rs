@@ -215,7 +215,7 @@ fn a_server_that_hangs_up_is_a_named_failure() {
         scene.server.hang_up();
         scene.until("failures", |scene| scene.failed() == 5);
         assert_eq!(scene.opened(), 0);
-        assert_eq!(scene.finish().failures.get("ended by the server"), Some(&5));
+        assert_eq!(scene.finish().failures.get("the server closed the connection"), Some(&5));
     });
 }
 
