@@ -68,6 +68,49 @@ pub fn local_port_count() -> u32 {
     }
 }
 
+/// What the kernel has thrown away since the machine began: a server looks guilty of it, and is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Connections that a full backlog had no room for (`net.core.somaxconn`).
+    pub backlog: u64,
+    /// Received data that there was no memory for (`net.ipv4.tcp_mem`).
+    pub memory: u64,
+}
+
+impl Drops {
+    /// As counted now; nothing where the counters cannot be read.
+    pub fn look() -> Self {
+        fs::read_to_string("/proc/net/netstat").map(|text| parse_drops(&text)).unwrap_or_default()
+    }
+
+    /// What was thrown away since `before`, in words, with what to turn.
+    pub fn since(self, before: Self) -> Vec<String> {
+        let backlog = self.backlog.saturating_sub(before.backlog);
+        let memory = self.memory.saturating_sub(before.memory);
+        let mut words = Vec::new();
+        if backlog > 0 {
+            words.push(format!("the kernel dropped {backlog} connections from full backlogs: see net.core.somaxconn"));
+        }
+        if memory > 0 {
+            words.push(format!(
+                "the kernel dropped received data {memory} times for want of memory: see net.ipv4.tcp_mem"
+            ));
+        }
+        words
+    }
+}
+
+/// Two lines for each protocol: names, then values in the same order.
+fn parse_drops(netstat: &str) -> Drops {
+    let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let value_of = |wanted: &str| {
+        let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+        pairs.find(|(name, _)| *name == wanted).and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+    };
+    Drops { backlog: value_of("ListenOverflows"), memory: value_of("TCPRcvQDrop") + value_of("RcvPruned") }
+}
+
 /// What a reader needs to judge the figures.
 pub struct Machine {
     kernel: String,
@@ -106,6 +149,16 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn drops_are_found_by_their_names() {
+        let netstat = "TcpExt: A ListenOverflows RcvPruned TCPRcvQDrop\nTcpExt: 1 2 3 4\nIpExt: X\nIpExt: 9\n";
+        let drops = parse_drops(netstat);
+        assert_eq!(drops, Drops { backlog: 2, memory: 7 });
+        assert_eq!(drops.since(drops), [""; 0]);
+        assert!(drops.since(Drops::default())[1].contains("net.ipv4.tcp_mem"));
+        assert_eq!(parse_drops(""), Drops::default());
+    }
 
     #[test]
     fn cpu_time_is_found_behind_any_name() {

@@ -119,7 +119,6 @@ fn storm(session: &Session<'_>, report: &mut Report, published: &mut publish::Fi
     let cut = 0..session.options.storm;
     let open = |session: &Session<'_>| session.crowd.counters.open.load(Ordering::Acquire);
     let stayed = open(session) - cut.len() as u32;
-    session.crowd.order(&Order::Sweep(Duration::ZERO));
     let start = Instant::now();
     session.crowd.order(&Order::Cut(cut.clone()));
     session.wait(
@@ -132,6 +131,7 @@ fn storm(session: &Session<'_>, report: &mut Report, published: &mut publish::Fi
     let begin = Instant::now();
     session.open("resuming", cut.clone())?;
     let back_for = begin.elapsed();
+    session.crowd.order(&Order::Sweep(Duration::ZERO));
     session.catch_up()?;
     report.count("storm", "cut", "cut off, and resumed", cut.len() as u64);
     report.time("storm", "back_seconds", "  all back after", back_for);

@@ -25,6 +25,7 @@ pub struct Outcome {
 /// Runs a scenario, prints what it found, and says whether all was well.
 pub fn run(scenario: Scenario, options: &Options) -> Result<bool, Failure> {
     let machine = machine::Machine::look();
+    let drops = machine::Drops::look();
     let outcome = conduct(scenario, options)?;
     if options.json {
         println!("{:#}", to_json(scenario, options, &outcome, &machine));
@@ -33,10 +34,13 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<bool, Failure> {
             outcome.reports.iter().map(|(name, report)| (name.clone(), report)).collect();
         print!("{}\n\n{}", machine.line(), report::to_text(&subjects));
     }
-    for fault in &outcome.faults {
+    let is_well = outcome.faults.is_empty();
+    // What the kernel dropped explains faults, and may have been somebody else's where there are none.
+    let dropped = if is_well { Vec::new() } else { machine::Drops::look().since(drops) };
+    for fault in outcome.faults.iter().chain(&dropped) {
         eprintln!("loadtest: {fault}");
     }
-    Ok(outcome.faults.is_empty())
+    Ok(is_well)
 }
 
 /// Runs a scenario.
