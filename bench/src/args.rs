@@ -9,6 +9,7 @@ use lexopt::{Parser, ValueExt};
 use crate::Failure;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
+use crate::peers;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -18,7 +19,9 @@ pub enum Command {
     /// A shard next to the bare send loop.
     Fanout(fanout::Options),
     /// The process at the other end of idle gRPC streams; started by `fanout`, not by people.
-    Serve(served::Server, u32),
+    Streams(served::Server, u32),
+    /// A server to compare with others.
+    Serve(peers::Options),
 }
 
 const HELP: &str = "\
@@ -28,6 +31,7 @@ Usage: bench COMMAND [OPTIONS]
 
 Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
+  serve   one of the servers that Plasma is compared with
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
 ";
@@ -39,7 +43,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
         None | Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
             Some("fanout") => fanout(&mut parser),
-            Some("serve") => serve(&mut parser),
+            Some("streams") => streams(&mut parser),
+            Some("serve") => Ok(peers::Options::parse(&mut parser)?.map_or(Command::Help(peers::HELP), Command::Serve)),
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {name:?}").into()),
         },
@@ -89,10 +94,10 @@ fn fanout(parser: &mut Parser) -> Result<Command, Failure> {
     Ok(Command::Fanout(options))
 }
 
-fn serve(parser: &mut Parser) -> Result<Command, Failure> {
+fn streams(parser: &mut Parser) -> Result<Command, Failure> {
     let word = parser.value()?.string()?;
     let server = served::Server::named(&word).ok_or_else(|| format!("{word:?} is neither plasma nor tonic"))?;
-    Ok(Command::Serve(server, count(parser, 1)?))
+    Ok(Command::Streams(server, count(parser, 1)?))
 }
 
 /// Connections and streams on each, as `10x100`.

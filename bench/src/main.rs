@@ -13,6 +13,7 @@
 mod args;
 mod fanout;
 mod grpc;
+mod peers;
 
 use std::process::ExitCode;
 
@@ -41,7 +42,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Help(text) => print!("{text}"),
         Command::Fanout(options) => fanout::run(&options)?,
-        Command::Serve(server, connections) => grpc::served::run(server, connections)?,
+        Command::Streams(server, connections) => grpc::served::run(server, connections)?,
+        Command::Serve(options) => peers::run(&options)?,
     }
     Ok(())
 }
