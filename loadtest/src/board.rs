@@ -93,6 +93,11 @@ impl Board {
     }
 }
 
+/// The name of a topic.
+pub fn topic_name(prefix: &str, topic: u32) -> String {
+    format!("{prefix}-{topic}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,6 +27,9 @@ pub struct Counters {
     pub failed: AtomicU32,
     /// Events received, those of other runs left out.
     pub events: AtomicU64,
+    /// The sum of how far all subscribers are in their streams: when it is that of the streams' ends, nobody waits for
+    /// anything.
+    pub positions: AtomicU64,
 }
 
 /// How a subscriber stands.
@@ -49,6 +52,8 @@ pub struct Books {
     first: u32,
     states: Vec<State>,
     ledger: Ledger,
+    /// What the counters know of our subscribers' positions.
+    told: u64,
     counters: Arc<Counters>,
     /// Subscribers whose latency is not to be recorded: the slow ones.
     unrecorded: Range<u32>,
@@ -85,6 +90,7 @@ impl Books {
             first: subscribers.start,
             states: vec![State::Away; subscribers.len()],
             ledger: Ledger::new(Arc::clone(&run.board), subscribers),
+            told: 0,
             counters,
             unrecorded: run.unrecorded.clone(),
             latency: vec![histogram()],
@@ -132,6 +138,7 @@ impl Books {
         }
         *self.state(who) = State::Open;
         self.ledger.on_open(who);
+        self.tell_positions();
         self.counters.open.fetch_add(1, Ordering::AcqRel);
         self.counters.opened.fetch_add(1, Ordering::AcqRel);
     }
@@ -152,6 +159,7 @@ impl Books {
     pub fn on_data(&mut self, who: u32, data: &[u8], now: u64) {
         let Some(stamp) = Stamp::find(self.run, data) else { return };
         self.ledger.on_event(who, stamp);
+        self.tell_positions();
         if !self.unrecorded.contains(&who) {
             let latency = self.latency.last_mut().expect("there is always a phase");
             latency.saturating_record(now.saturating_sub(stamp.due_at).max(1));
@@ -193,6 +201,7 @@ impl Books {
     pub fn on_leave(&mut self, who: u32) {
         self.on_cut(who);
         self.ledger.on_leave(who);
+        self.tell_positions();
     }
 
     /// Whether the subscription of `who` stands.
@@ -205,6 +214,13 @@ impl Books {
         let Self { ledger, states, first, latency, first_byte, failures, .. } = self;
         let remain = |who: u32| matches!(states[(who - first) as usize], State::Open | State::Failed);
         Findings { totals: ledger.close(remain), latency, first_byte, failures }
+    }
+
+    fn tell_positions(&mut self) {
+        let positions = self.ledger.positions();
+        // Differences, since other engines tell theirs; a sum that wraps comes out right again.
+        self.counters.positions.fetch_add(positions.wrapping_sub(self.told), Ordering::AcqRel);
+        self.told = positions;
     }
 
     fn state(&mut self, who: u32) -> &mut State {

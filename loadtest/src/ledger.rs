@@ -70,6 +70,8 @@ pub struct Ledger {
     holes: HashMap<u32, BTreeSet<u32>>,
     /// Places whose subscriber was told of a gap and has had no event since.
     gaps: HashSet<u32>,
+    /// The sum of all next numbers.
+    positions: u64,
     totals: Totals,
 }
 
@@ -85,6 +87,7 @@ impl Ledger {
             odd_ids: HashMap::new(),
             holes: HashMap::new(),
             gaps: HashSet::new(),
+            positions: 0,
             totals: Totals::default(),
             board,
         }
@@ -98,9 +101,8 @@ impl Ledger {
     /// The connection of `who` stands: what is begun from now on has to arrive, and what it missed if it resumed.
     pub fn on_open(&mut self, who: u32) {
         for (place, stream) in self.places(who) {
-            let next = &mut self.next[place as usize];
-            if *next & JOINING != 0 {
-                *next = JOINING | self.board.begun(stream);
+            if self.next[place as usize] & JOINING != 0 {
+                self.move_to(place, JOINING | self.board.begun(stream));
             }
         }
     }
@@ -124,7 +126,7 @@ impl Ledger {
             } else if number > owed {
                 self.holes.entry(place).or_default().extend(owed..number);
             }
-            self.next[place as usize] = number + 1;
+            self.move_to(place, number + 1);
             self.totals.delivered += 1;
         } else if self.fill(place, number) {
             self.totals.out_of_order += 1;
@@ -170,7 +172,7 @@ impl Ledger {
         for (place, stream) in self.places(who) {
             self.write_off_holes(place, stream);
             self.gaps.remove(&place);
-            self.next[place as usize] = JOINING;
+            self.move_to(place, JOINING);
         }
         self.ids[(who - self.first) as usize] = 0;
         self.odd_ids.remove(&who);
@@ -190,6 +192,17 @@ impl Ledger {
             }
         }
         self.totals
+    }
+
+    /// How far all subscribers are, as one sum: equal to what the ends of their streams add up to when nobody waits for
+    /// anything.
+    pub fn positions(&self) -> u64 {
+        self.positions
+    }
+
+    fn move_to(&mut self, place: u32, next: u32) {
+        let before = std::mem::replace(&mut self.next[place as usize], next);
+        self.positions = self.positions + u64::from(next & !JOINING) - u64::from(before & !JOINING);
     }
 
     fn write_off_holes(&mut self, place: u32, stream: u32) {
@@ -351,6 +364,22 @@ mod tests {
         ledger.on_leave(0);
         assert_eq!(ledger.last_id(0), None);
         assert_eq!(ledger.close(|_| false).lost, 1);
+    }
+
+    #[test]
+    fn positions_add_up_to_the_ends_when_nobody_waits() {
+        let mut ledger = ledger(1, 2, 0..3);
+        publish(&ledger, 0, 4);
+        (0..3).for_each(|who| ledger.on_open(who));
+        assert_eq!(ledger.positions(), 4 + 4);
+        ledger.on_event(0, event(0, 2));
+        assert_eq!(ledger.positions(), 3 + 4);
+        publish(&ledger, 1, 1);
+        ledger.on_event(0, event(0, 3));
+        ledger.on_event(1, event(1, 0));
+        assert_eq!(ledger.positions(), 4 + 1 + 4);
+        ledger.on_leave(2);
+        assert_eq!(ledger.positions(), 4 + 1);
     }
 
     #[test]

@@ -34,18 +34,10 @@ impl Snapshot {
     /// Reads it all now; `pids` are the processes to watch.
     pub fn take(pids: &[u32]) -> Result<Self, Failure> {
         let meminfo = fs::read_to_string("/proc/meminfo")?;
-        let mut process: Option<Process> = None;
-        for pid in pids {
-            let path = format!("/proc/{pid}/smaps_rollup");
-            let rollup = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
-            let one = parse_process(&rollup).ok_or_else(|| format!("{path} has no Rss and Pss"))?;
-            let sum = process.get_or_insert_default();
-            *sum = Process { rss: sum.rss + one.rss, pss: sum.pss + one.pss };
-        }
         Ok(Self {
             slabs: fs::read_to_string("/proc/slabinfo").map(|text| parse_slabs(&text)).unwrap_or_default(),
             slab_total: kilobytes(&meminfo, "Slab:").ok_or("/proc/meminfo has no Slab")?,
-            process,
+            process: processes(pids)?,
         })
     }
 
@@ -77,6 +69,19 @@ impl Snapshot {
 
 fn growth(now: u64, before: u64) -> i64 {
     i64::try_from(now).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX)
+}
+
+/// What processes hold together; `None` for none.
+pub fn processes(pids: &[u32]) -> Result<Option<Process>, Failure> {
+    let mut all: Option<Process> = None;
+    for pid in pids {
+        let path = format!("/proc/{pid}/smaps_rollup");
+        let rollup = fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        let one = parse_process(&rollup).ok_or_else(|| format!("{path} has no Rss and Pss"))?;
+        let sum = all.get_or_insert_default();
+        *sum = Process { rss: sum.rss + one.rss, pss: sum.pss + one.pss };
+    }
+    Ok(all)
 }
 
 /// Whether objects of a connection, of its file or of a request in a ring live in this cache.

@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::Failure;
 use crate::books::{Books, Counters, Findings, Run};
+use crate::{Failure, board};
 
 /// Which engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,17 @@ pub enum Protocol {
     Sse2,
     /// Plasma's gRPC streams.
     Grpc,
+}
+
+impl Protocol {
+    /// As it is called on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sse => "sse",
+            Self::Sse2 => "sse2",
+            Self::Grpc => "grpc",
+        }
+    }
 }
 
 impl FromStr for Protocol {
@@ -121,7 +132,7 @@ pub struct Plan {
 impl Plan {
     /// The name of a topic.
     pub fn topic(&self, topic: u32) -> String {
-        format!("{}-{topic}", self.topic_prefix)
+        board::topic_name(&self.topic_prefix, topic)
     }
 
     /// What to GET for a topic.

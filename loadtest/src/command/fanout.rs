@@ -1,0 +1,46 @@
+//! `fanout`: events to subscribers that keep up.
+
+use super::Outcome;
+use super::session::{self, Meter, Session, plan};
+use crate::Failure;
+use crate::engine::Order;
+use crate::options::Options;
+use crate::publish::Extent;
+use crate::report::{self, Report};
+
+/// Runs it.
+pub fn run(options: &Options) -> Result<Outcome, Failure> {
+    let session = Session::start(options, &plan(options)?, 0..0)?;
+    let took = session.open("connecting", 0..options.subscribers)?;
+    let opened = session.crowd.counters.opened.load(std::sync::atomic::Ordering::Acquire);
+    let publishers = session.publish(Extent::For(options.warmup + options.duration))?;
+    let line = |session: &Session<'_>| {
+        format!(
+            "{} events published, {} received",
+            session.run.board.begun_in_all(),
+            report::grouped(session.received())
+        )
+    };
+    session.pass(options.warmup, line)?;
+    session.crowd.order(&Order::Phase);
+    let meter = Meter::start(&session)?;
+    session.pass(options.duration, line)?;
+    let published = publishers.join()?;
+    session.catch_up()?;
+    let mut report = Report::default();
+    meter.note(&session, &mut report)?;
+    let findings = session.finish()?;
+
+    let mut whole = Report::default();
+    session::note_connecting(&mut whole, opened, took, &findings);
+    session::note_events(&mut whole, Some(&published), &findings);
+    whole.append(report);
+    // The warm-up's latencies are left out.
+    let measured = findings.latency.last().expect("there is always a phase");
+    report::latency(&mut whole, "latency", "end to end", measured);
+    if let Some(path) = &options.hdr {
+        report::write_hdr(path, &[("latency", measured)], options.duration)?;
+    }
+    let faults = session::faults(&findings, Some(&published), false);
+    Ok(Outcome { reports: vec![(options.authority(), whole)], faults })
+}
