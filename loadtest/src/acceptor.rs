@@ -8,7 +8,6 @@
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, types};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -109,8 +108,7 @@ impl Acceptor {
     /// Takes in what has completed since the last turn.
     fn turn(&mut self) -> Result<(), Failure> {
         loop {
-            // Completions of a DEFER_TASKRUN ring appear only in an enter that asks for them.
-            ring::wait(&self.ring, 1, Duration::ZERO)?;
+            ring::enter(&mut self.ring)?;
             let done: Vec<cqueue::Entry> = self.ring.completion().take(COMPLETIONS_MAX).collect();
             if done.is_empty() {
                 return Ok(());

@@ -1,11 +1,9 @@
-//! What the bare loop, the clients and the bare acceptor share of io_uring: how a ring is set up and how long it waits.
+//! What the raw engine and the bare acceptor share of io_uring: how a ring is set up, fed and entered.
 //!
 //! Deliberately not the server's own ring: a mistake there must not be in the reference as well.
 
 use std::io;
-use std::time::Duration;
 
-use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{IoUring, squeue};
 
 /// Most sockets that a ring here holds: below the common hard limit of 20,000 open files, which bounds the table.
@@ -16,6 +14,7 @@ pub fn build(entries: u32, completions: u32, slots: u32) -> io::Result<IoUring> 
     let ring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
+        .setup_taskrun_flag()
         .setup_submit_all()
         .setup_cqsize(completions)
         .build(entries)?;
@@ -38,15 +37,16 @@ pub unsafe fn push(ring: &mut IoUring, entry: &squeue::Entry) -> io::Result<()> 
     Ok(())
 }
 
-/// Hands over what is queued and waits until `want` completions are there or `longest` has passed.
-pub fn wait(ring: &IoUring, want: usize, longest: Duration) -> io::Result<()> {
-    let longest = Timespec::from(longest);
-    match ring.submitter().submit_with_args(want, &SubmitArgs::new().timespec(&longest)) {
+/// Hands over what is queued, and runs what is due: completions of such a ring appear in no other way.
+pub fn enter(ring: &mut IoUring) -> io::Result<()> {
+    /// `IORING_ENTER_GETEVENTS`, which the crate sets only for those who wait.
+    const GET_EVENTS: u32 = 1;
+    let queued = ring.submission().len() as u32;
+    // SAFETY: there is no argument, and memory that entries name is the business of those who pushed them.
+    match unsafe { ring.submitter().enter::<libc::sigset_t>(queued, 0, GET_EVENTS, None) } {
         Ok(_) => Ok(()),
-        Err(error) => match error.raw_os_error() {
-            // Time is up, a signal came, or completions wait to be taken first: the caller's loop goes on either way.
-            Some(libc::ETIME | libc::EINTR | libc::EBUSY) => Ok(()),
-            _ => Err(error),
-        },
+        // A signal came, or completions wait to be taken first: the caller's loop goes on either way.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Ok(()),
+        Err(error) => Err(error),
     }
 }

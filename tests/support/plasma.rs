@@ -162,7 +162,8 @@ impl Plasma {
         kib * 1024
     }
 
-    fn pid(&self) -> Pid {
+    /// Its process.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 }

@@ -25,13 +25,7 @@ pub struct Outcome {
 /// Runs a scenario, prints what it found, and says whether all was well.
 pub fn run(scenario: Scenario, options: &Options) -> Result<bool, Failure> {
     let machine = machine::Machine::look();
-    let outcome = match scenario {
-        Scenario::Hold => hold::run(options),
-        Scenario::Fanout => fanout::run(options),
-        Scenario::Storm => storm::run(options),
-        Scenario::Slow => slow::run(options),
-        Scenario::Churn => churn::run(options),
-    }?;
+    let outcome = conduct(scenario, options)?;
     if options.json {
         println!("{:#}", to_json(scenario, options, &outcome, &machine));
     } else {
@@ -43,6 +37,20 @@ pub fn run(scenario: Scenario, options: &Options) -> Result<bool, Failure> {
         eprintln!("loadtest: {fault}");
     }
     Ok(outcome.faults.is_empty())
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// It could not be run to its end. What the server did wrong is no error, but among the outcome's faults.
+pub fn conduct(scenario: Scenario, options: &Options) -> Result<Outcome, Failure> {
+    match scenario {
+        Scenario::Hold => hold::run(options),
+        Scenario::Fanout => fanout::run(options),
+        Scenario::Storm => storm::run(options),
+        Scenario::Slow => slow::run(options),
+        Scenario::Churn => churn::run(options),
+    }
 }
 
 /// The server's sections at the top, those of references under their names.
