@@ -7,9 +7,11 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
 use crate::Failure;
+use crate::codecs;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
 use crate::peers;
+use crate::ring_ops;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -18,6 +20,10 @@ pub enum Command {
     Help(&'static str),
     /// A shard next to the bare send loop.
     Fanout(fanout::Options),
+    /// Single operations of the server's codecs.
+    Codecs(codecs::Options),
+    /// Single operations of the server's ring.
+    Ring(ring_ops::Options),
     /// The process at the other end of idle gRPC streams; started by `fanout`, not by people.
     Streams(served::Server, u32),
     /// A server to compare with others.
@@ -31,6 +37,8 @@ Usage: bench COMMAND [OPTIONS]
 
 Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
+  codecs  time or instructions per operation of the server's codecs
+  ring    time per operation of the server's io_uring loop, next to bare system calls
   serve   one of the servers that Plasma is compared with
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
@@ -45,6 +53,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
             Some("fanout") => fanout(&mut parser),
             Some("streams") => streams(&mut parser),
             Some("serve") => Ok(peers::Options::parse(&mut parser)?.map_or(Command::Help(peers::HELP), Command::Serve)),
+            Some("codecs") => codecs::parse(&mut parser),
+            Some("ring") => ring_ops::parse(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {name:?}").into()),
         },
@@ -108,7 +118,7 @@ fn shape(word: &str) -> Option<Shape> {
 }
 
 /// The value of an option as a number of at least `min`.
-fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
+pub fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
     let word = parser.value()?.string()?;
     match number(&word) {
         Some(number) if number >= min => Ok(number),
@@ -148,7 +158,7 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "fanout -n 5 -h", "fanout --help"] {
+        for line in ["", "--help", "help", "fanout -n 5 -h", "fanout --help", "codecs -h", "ring -h"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }

@@ -1,7 +1,8 @@
 //! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
 //!
-//! `fanout` compares sends per second of CPU. Every figure comes with its spread, and every reference is taken with the
-//! same code, minutes from the figure that it is compared with.
+//! `fanout` compares sends per second of CPU, `codecs` and `ring` take the parts of the server one by one. Every figure
+//! comes with its spread, and every reference is taken with the same code, minutes from the figure that it is compared
+//! with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
 //! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
@@ -11,9 +12,13 @@
 //! Traffic stays on the loopback addresses.
 
 mod args;
+mod codecs;
 mod fanout;
 mod grpc;
 mod peers;
+mod ring_ops;
+mod selection;
+mod turns;
 
 use std::process::ExitCode;
 
@@ -44,6 +49,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fanout(options) => fanout::run(&options)?,
         Command::Streams(server, connections) => grpc::served::run(server, connections)?,
         Command::Serve(options) => peers::run(&options)?,
+        Command::Codecs(options) => codecs::run(&options)?,
+        Command::Ring(options) => ring_ops::run(&options)?,
     }
     Ok(())
 }

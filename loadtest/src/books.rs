@@ -14,7 +14,7 @@ use crate::stamp::Stamp;
 use crate::wire::sse::Event;
 
 /// The name of the notice by which a server says that it lost something.
-const GAP: &[u8] = b"plasma.gap";
+pub const GAP: &[u8] = b"plasma.gap";
 
 /// What everybody may look at while a run goes on. Written by engines only.
 #[derive(Debug, Default)]

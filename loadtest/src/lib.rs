@@ -10,6 +10,7 @@
 //! - `books`, `ledger`, `board`, `stamp`: which event reached whom, how late, and which did not.
 //! - `wire`: what subscribers hear, as bytes in and words out. Deliberately none of the server's own code: a mistake
 //!   there must not hide behind the same mistake here.
+//! - `reference`: a server whose mistakes are known, to hold the books against.
 //!
 //! Open loop: an event is due at a moment that does not depend on how the server copes, and its latency counts from that
 //! moment. A server that stalls cannot hide the events that it kept from being published.
@@ -25,6 +26,7 @@ pub mod machine;
 pub mod memory;
 pub mod options;
 pub mod publish;
+pub mod reference;
 pub mod report;
 pub mod ring;
 pub mod stamp;

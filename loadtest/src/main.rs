@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use loadtest::options::{self, Command};
-use loadtest::{Failure, acceptor, command, machine};
+use loadtest::{Failure, acceptor, command, machine, reference};
 
 fn main() -> ExitCode {
     let command = match options::parse(std::env::args_os().skip(1)) {
@@ -28,6 +28,7 @@ fn run(command: Command) -> Result<bool, Failure> {
     machine::raise_file_limit()?;
     match command {
         Command::Help(text) => print!("{text}"),
+        Command::Reference(faults) => reference::run(faults)?,
         Command::Acceptor { rings, armed } => acceptor::run(acceptor::Options { rings, armed })?,
         Command::Run(scenario, options) => return command::run(scenario, &options),
     }

@@ -12,6 +12,7 @@ use crate::Failure;
 use crate::engine::{Close, Kind, Protocol};
 use crate::publish::http::Format;
 use crate::publish::{Pace, Way};
+use crate::reference::Faults;
 use crate::target::Url;
 
 /// What to do.
@@ -21,6 +22,8 @@ pub enum Command {
     Help(String),
     /// Run a scenario.
     Run(Scenario, Box<Options>),
+    /// A small server that makes these mistakes: to see what the program says about them.
+    Reference(Faults),
     /// The process at the other end of the reference for memory: so many rings, polls armed or not. Started by `hold`.
     Acceptor {
         /// Rings, each with a listener of its own.
@@ -419,6 +422,10 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
     };
     match (name.as_str(), SCENARIOS.iter().find(|(_, known, _)| *known == name)) {
         ("help", _) => Ok(Command::Help(overview())),
+        ("reference", _) => {
+            let words = parser.values().ok().and_then(|mut words| words.next()).unwrap_or_default().string()?;
+            Ok(Command::Reference(words.parse()?))
+        }
         ("acceptor", _) => {
             let rings = count(&parser.value()?.string()?, 1)?;
             let armed = parser.next()?.is_some();

@@ -212,18 +212,8 @@ fn unix_millis() -> u64 {
 }
 
 fn settings(connections: u32, zero_copy: bool) -> Settings {
-    let policy = dialect::Policy {
-        origin: None,
-        event_query: "eventType".to_owned(),
-        retry_millis: 2_000,
-        debug: false,
-        publish: dialect::Publish::Closed,
-        event_max: 1 << 20,
-        publish_max: 16 << 20,
-        reflection: true,
-    };
     Settings {
-        policy,
+        policy: policy(),
         idle: Idle::Poll,
         // While another subject is measured nobody here may be quiet for long enough to be sent a comment: the reader
         // counts bytes.
@@ -238,6 +228,20 @@ fn settings(connections: u32, zero_copy: bool) -> Settings {
         // A table is never filled to the brim.
         slots: (connections + connections / 10 + 64).min(machine::file_limit()),
         upstream: Upstream::Memory,
+    }
+}
+
+/// What the server decides about requests where nobody told it anything.
+pub fn policy() -> dialect::Policy {
+    dialect::Policy {
+        origin: None,
+        event_query: "eventType".to_owned(),
+        retry_millis: 2_000,
+        debug: false,
+        publish: dialect::Publish::Closed,
+        event_max: 1 << 20,
+        publish_max: 16 << 20,
+        reflection: true,
     }
 }
 

@@ -22,6 +22,7 @@ const RECEIVE_LEN: usize = 16 * 1024;
 /// Longest answer: beyond that it is none.
 const ANSWER_LEN_MAX: usize = 16 << 20;
 
+/// A connection that stood when it was last used.
 pub struct Connection {
     stream: TcpStream,
     received: Vec<u8>,

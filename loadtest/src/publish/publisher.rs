@@ -50,7 +50,7 @@ pub struct Plan {
     pub pace: Pace,
     /// How long.
     pub extent: Extent,
-    /// Most events in a batch.
+    /// Most events in a batch; 0 is taken for 1.
     pub batch: usize,
     /// Bytes of data per event, unless its stamp is longer.
     pub data_len: usize,
@@ -115,7 +115,7 @@ impl Publishers {
             let publisher = Publisher {
                 index,
                 streams: run.board.of_publisher(index).collect(),
-                plan: plan.clone(),
+                plan: Plan { batch: plan.batch.max(1), ..plan.clone() },
                 run: run.clone(),
                 link,
                 start,

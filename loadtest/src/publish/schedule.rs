@@ -17,7 +17,8 @@ impl Schedule {
     /// When this publisher's event of that index is due, in nanoseconds since the run began. Never decreases.
     pub fn due(&self, index: u64) -> u64 {
         let turn = index * u64::from(self.publishers) + u64::from(self.publisher);
-        self.start + (turn as f64 * 1e9 / self.rate) as u64
+        // A rate of nothing has its second event at the end of time.
+        self.start.saturating_add((turn as f64 * 1e9 / self.rate) as u64)
     }
 }
 
@@ -50,6 +51,8 @@ mod tests {
         assert_eq!(schedule.due(3 * 86_400), 86_400 * 1_000_000_000);
         let slow = Schedule { rate: 0.1, ..schedule };
         assert_eq!(slow.due(1), 10_000_000_000);
+        let never = Schedule { start: 5, rate: 0.0, ..schedule };
+        assert_eq!((never.due(0), never.due(1)), (5, u64::MAX));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Buffers {
         self.tail = self.tail.wrapping_add(1);
         // SAFETY: the entries are initialised and this is the first one, in which the kernel has the tail; it is
         // aligned and nobody else writes it.
-        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.0.as_ptr()).cast_mut()) };
+        let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries.0.as_mut_ptr()).cast_mut()) };
         // The entry is complete before the kernel learns of it.
         tail.store(self.tail, Ordering::Release);
     }

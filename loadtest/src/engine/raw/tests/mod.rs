@@ -69,7 +69,7 @@ impl Scene {
 
     fn open(&self, count: u32) {
         self.crowd.order(&Order::Open(0..u32::MAX));
-        self.until("all open", |scene| scene.opened() == count && scene.server.requests().len() >= count as usize);
+        self.until("all open", |scene| scene.opened() == count);
     }
 
     fn opened(&self) -> u32 {
@@ -141,6 +141,19 @@ fn events_are_heard_however_their_bytes_are_cut() {
 }
 
 #[test]
+fn more_than_all_buffers_hold_is_heard_by_all() {
+    in_both_manners(|armed| {
+        let scene = Scene::new(armed, &[ANSWER], 40, 1);
+        scene.open(40);
+        let long = [b": ".as_slice(), &vec![b'x'; 1 << 20], b"\n"].concat();
+        scene.server.write("load-0", &[&long]);
+        scene.publish(0);
+        scene.until("an event each", |scene| scene.events() == 40);
+        assert!(scene.finish().totals.is_clean());
+    });
+}
+
+#[test]
 fn requests_say_what_the_plan_wants() {
     let scene = Scene::new(true, &[ANSWER], 1, 1);
     scene.open(1);
@@ -166,6 +179,28 @@ fn who_was_cut_resumes_and_who_left_does_not() {
         assert_eq!(resumed, 1);
         scene.publish(0);
         scene.until("an event each", |scene| scene.events() == 6);
+        let findings = scene.finish();
+        assert!(findings.totals.is_clean(), "{:?}", findings.totals);
+        assert_eq!(findings.failure_count(), 0);
+    });
+}
+
+#[test]
+fn whatever_is_ordered_in_quick_succession_the_last_word_counts() {
+    in_both_manners(|armed| {
+        let scene = Scene::new(armed, &[ANSWER], 301, 1);
+        for round in 0..20 {
+            scene.crowd.order(&Order::Open(0..300));
+            scene.crowd.order(&Order::Cut(round..100 + round));
+            scene.crowd.order(&Order::Leave(200 - round..300));
+            scene.crowd.order(&Order::Read(0..100, Reading::Stopped));
+            scene.crowd.order(&Order::Read(0..100, Reading::Full));
+        }
+        scene.crowd.order(&Order::Cut(0..300));
+        // Only now is there one more to come: with that one, everything before was obeyed.
+        scene.open(301);
+        scene.publish(0);
+        scene.until("an event each", |scene| scene.events() == 301);
         let findings = scene.finish();
         assert!(findings.totals.is_clean(), "{:?}", findings.totals);
         assert_eq!(findings.failure_count(), 0);

@@ -32,9 +32,10 @@ impl Server {
             for socket in listener.incoming() {
                 // A client that left before it had asked is nobody.
                 let Some(mut client) = socket.ok().and_then(ask) else { continue };
-                let answered = answer.iter().all(|piece| client.socket.write_all(piece).is_ok());
-                if answered {
-                    clients.lock().expect("nobody panics with it").push(client);
+                // Held meanwhile: whoever was answered is among those who are written to.
+                let mut clients = clients.lock().expect("nobody panics with it");
+                if answer.iter().all(|piece| client.socket.write_all(piece).is_ok()) {
+                    clients.push(client);
                 }
             }
         });
