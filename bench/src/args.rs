@@ -8,6 +8,7 @@ use lexopt::{Parser, ValueExt};
 
 use crate::Failure;
 use crate::codecs;
+use crate::compare;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
 use crate::peers;
@@ -24,10 +25,12 @@ pub enum Command {
     Codecs(codecs::Options),
     /// Single operations of the server's ring.
     Ring(ring_ops::Options),
+    /// Servers next to each other.
+    Compare(compare::Options),
+    /// One of those servers.
+    Serve(peers::Options),
     /// The process at the other end of idle gRPC streams; started by `fanout`, not by people.
     Streams(served::Server, u32),
-    /// A server to compare with others.
-    Serve(peers::Options),
 }
 
 const HELP: &str = "\
@@ -39,9 +42,10 @@ Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
   codecs  time or instructions per operation of the server's codecs
   ring    time per operation of the server's io_uring loop, next to bare system calls
+  compare Plasma, nginx with nchan, axum and tonic through the same scenarios, with tables and plots
   serve   one of the servers that Plasma is compared with
 
-`bench COMMAND --help` explains each. All print a table, or JSON with --json.
+`bench COMMAND --help` explains each. The first three print a table, or JSON with --json.
 ";
 
 /// Words of a subcommand into a [`Command`].
@@ -51,10 +55,11 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
         None | Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
             Some("fanout") => fanout(&mut parser),
-            Some("streams") => streams(&mut parser),
-            Some("serve") => Ok(peers::Options::parse(&mut parser)?.map_or(Command::Help(peers::HELP), Command::Serve)),
             Some("codecs") => codecs::parse(&mut parser),
             Some("ring") => ring_ops::parse(&mut parser),
+            Some("compare") => compare::parse(&mut parser),
+            Some("serve") => peers::parse(&mut parser),
+            Some("streams") => streams(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {name:?}").into()),
         },

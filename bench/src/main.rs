@@ -13,6 +13,7 @@
 
 mod args;
 mod codecs;
+mod compare;
 mod fanout;
 mod grpc;
 mod peers;
@@ -47,10 +48,11 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Help(text) => print!("{text}"),
         Command::Fanout(options) => fanout::run(&options)?,
-        Command::Streams(server, connections) => grpc::served::run(server, connections)?,
-        Command::Serve(options) => peers::run(&options)?,
         Command::Codecs(options) => codecs::run(&options)?,
         Command::Ring(options) => ring_ops::run(&options)?,
+        Command::Compare(options) => compare::run(&options)?,
+        Command::Serve(options) => peers::run(&options)?,
+        Command::Streams(server, connections) => grpc::served::run(server, connections)?,
     }
     Ok(())
 }

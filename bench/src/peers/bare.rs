@@ -1,8 +1,8 @@
 //! The floor: a server with one ring that does what every server has to do, and nothing else.
 //!
-//! Whoever sends a GET becomes a subscriber of everything; a POST is published to all of them, its lines in one send to
-//! each. No topics, no ids, no history. Who cannot take a send whole, and at once, is dropped and counted: there is
-//! nowhere to keep the rest.
+//! Whoever sends a GET becomes a subscriber of everything; what is published goes to all of them, that of one turn in
+//! one send to each. No topics, no ids, no history. Who cannot take a send whole, and at once, is dropped and counted:
+//! there is nowhere to keep the rest.
 //!
 //! Invariant: a slot is closed only after the last completion of its receive, so that no completion is taken for one of
 //! the slot's next owner.
@@ -11,7 +11,6 @@ use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 use std::{io, mem};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -34,9 +33,6 @@ const GROUP: u16 = 0;
 
 /// Longest request, body included; the server's own limit.
 const REQUEST_LEN_MAX: usize = 16 << 20;
-
-/// Longest sleep. Nothing waits for it: everything that happens wakes the ring.
-const SLEEP_FOR_MAX: Duration = Duration::from_secs(60);
 
 /// Sends are over when their submission returns, and a short one is not a success.
 const SEND_FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT | libc::MSG_WAITALL;
@@ -84,9 +80,11 @@ pub struct Bare {
     listener: TcpListener,
     clients: Vec<Client>,
     subscribers: Vec<u32>,
+    /// Who published in this turn, and is to be told once everybody has been sent it.
+    publishers: Vec<u32>,
     /// The buffers of the group. Those that the kernel has are not looked at.
     buffers: Box<[u8]>,
-    /// What is being sent to everybody.
+    /// What has been published in this turn.
     frames: Vec<u8>,
     counts: Arc<Counts>,
 }
@@ -103,6 +101,7 @@ impl Bare {
             listener,
             clients: Vec::new(),
             subscribers: Vec::new(),
+            publishers: Vec::new(),
             buffers: vec![0; usize::from(BUFFER_COUNT) * BUFFER_LEN].into(),
             frames: Vec::new(),
             counts,
@@ -116,11 +115,22 @@ impl Bare {
     pub fn run(&mut self) -> Result<(), Failure> {
         let mut done = Vec::new();
         loop {
-            ring::wait(&self.ring, 1, SLEEP_FOR_MAX)?;
+            self.sleep()?;
             done.extend(self.ring.completion());
             for completion in done.drain(..) {
                 self.on_completion(&completion)?;
             }
+            self.flush()?;
+        }
+    }
+
+    /// Hands over what is queued and waits for something to happen.
+    fn sleep(&self) -> Result<(), Failure> {
+        match self.ring.submit_and_wait(1) {
+            Ok(_) => Ok(()),
+            // A signal came, or completions wait to be taken first: the loop goes on either way.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -189,8 +199,8 @@ impl Bare {
         loop {
             match parse(&bytes[from..]) {
                 Request::Publish { body, len } => {
-                    self.publish(body)?;
-                    self.send(slot, ACCEPTED)?;
+                    frame(body, &mut self.frames);
+                    self.publishers.push(slot);
                     from += len;
                 }
                 Request::Subscribe => {
@@ -209,20 +219,20 @@ impl Bare {
         }
     }
 
-    /// Sends each line of `body` as an event, all of them at once, to everybody.
-    fn publish(&mut self, body: &[u8]) -> Result<(), Failure> {
-        self.frames.clear();
-        for line in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            self.frames.extend_from_slice(b"data: ");
-            self.frames.extend_from_slice(line);
-            self.frames.extend_from_slice(b"\n\n");
+    /// Sends what was published to everybody, and tells who did.
+    fn flush(&mut self) -> Result<(), Failure> {
+        if !self.frames.is_empty() {
+            for &slot in &self.subscribers {
+                // SAFETY: a send is over when its submission returns, which `push` and `submit` wait for; until the
+                // latter `frames` is left alone.
+                unsafe { ring::push(&mut self.ring, &send(slot, &self.frames)) }?;
+            }
+            self.ring.submit()?;
+            self.frames.clear();
         }
-        for &slot in &self.subscribers {
-            // SAFETY: a send is over when its submission returns, which `push` and `submit` wait for; until the latter
-            // `frames` is left alone.
-            unsafe { ring::push(&mut self.ring, &send(slot, &self.frames)) }?;
+        while let Some(slot) = self.publishers.pop() {
+            self.send(slot, ACCEPTED)?;
         }
-        self.ring.submit()?;
         Ok(())
     }
 
@@ -300,6 +310,15 @@ fn user_data(op: Op, slot: u32) -> u64 {
 fn send(slot: u32, bytes: &[u8]) -> squeue::Entry {
     let entry = opcode::Send::new(types::Fixed(slot), bytes.as_ptr(), bytes.len() as u32).flags(SEND_FLAGS).build();
     entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(user_data(Op::Send, slot))
+}
+
+/// Adds each line of `body` as an event.
+fn frame(body: &[u8], frames: &mut Vec<u8>) {
+    for line in body.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        frames.extend_from_slice(b"data: ");
+        frames.extend_from_slice(line);
+        frames.extend_from_slice(b"\n\n");
+    }
 }
 
 /// The request at the beginning of `bytes`. Looks for no more than it needs.

@@ -6,7 +6,7 @@
 
 mod axum;
 mod bare;
-mod nchan;
+pub mod nchan;
 mod plasma;
 #[cfg(test)]
 mod tests;
@@ -16,16 +16,20 @@ pub mod topics;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 use std::{fmt, io, process, thread};
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::Failure;
+use crate::args::Command;
 
 /// How `bench serve` is used.
 pub const HELP: &str = "\
@@ -41,6 +45,9 @@ Names: plasma, bare, nchan, axum, tonic
 
 /// Connections that may wait to be accepted: the usual upper bound of `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// Longest time for a server to end when told to.
+const END_FOR_MAX: Duration = Duration::from_secs(10);
 
 /// Who serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +101,14 @@ impl Place {
     fn of(port: u16) -> Self {
         Self { port, publish_port: port, pid: process::id() }
     }
+
+    /// From the line that says it.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let mut port = || words.next()?.parse::<u16>().ok();
+        let (port, publish_port) = (port()?, port()?);
+        Some(Self { port, publish_port, pid: words.next()?.parse().ok()? })
+    }
 }
 
 impl fmt::Display for Place {
@@ -122,25 +137,23 @@ pub struct Options {
     pub plasma: Option<PathBuf>,
 }
 
-impl Options {
-    /// The words after `serve`; `None` when they ask for help.
-    pub fn parse(parser: &mut Parser) -> Result<Option<Self>, Failure> {
-        let (mut peer, mut port, mut plasma) = (None, 0, None);
-        while let Some(arg) = parser.next()? {
-            match arg {
-                Value(word) if peer.is_none() => {
-                    let named = word.to_str().and_then(Peer::named);
-                    peer = Some(named.ok_or_else(|| format!("{word:?} is none of {}", names()))?);
-                }
-                Long("port") => port = parser.value()?.parse()?,
-                Long("plasma") => plasma = Some(parser.value()?.into()),
-                Long("help") | Short('h') => return Ok(None),
-                other => return Err(other.unexpected().into()),
+/// The words after `serve`.
+pub fn parse(parser: &mut Parser) -> Result<Command, Failure> {
+    let (mut peer, mut port, mut plasma) = (None, 0, None);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(word) if peer.is_none() => {
+                let named = word.to_str().and_then(Peer::named);
+                peer = Some(named.ok_or_else(|| format!("{word:?} is none of {}", names()))?);
             }
+            Long("port") => port = parser.value()?.parse()?,
+            Long("plasma") => plasma = Some(parser.value()?.into()),
+            Long("help") | Short('h') => return Ok(Command::Help(HELP)),
+            other => return Err(other.unexpected().into()),
         }
-        let peer = peer.ok_or_else(|| format!("serve needs one of {}", names()))?;
-        Ok(Some(Self { peer, port, plasma }))
     }
+    let peer = peer.ok_or_else(|| format!("serve needs one of {}", names()))?;
+    Ok(Command::Serve(Options { peer, port, plasma }))
 }
 
 /// The names of all peers, with commas.
@@ -201,6 +214,22 @@ fn listen(port: u16) -> Result<TcpListener, Failure> {
     net::bind(&listener, &SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port))?;
     net::listen(&listener, BACKLOG)?;
     Ok(listener.into())
+}
+
+/// Asks a server to end, so that it ends its workers as well, and makes sure of it.
+fn end(child: &mut Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    // The id of one that was waited for may be somebody else's by now.
+    if let (Ok(None), Some(pid)) = (child.try_wait(), pid) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + END_FOR_MAX;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// How many events a subscriber of a broadcast channel was too late for.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use rustix::process::{Pid, Signal, getuid, kill_process};
+use rustix::process::getuid;
 
 use super::Place;
 use crate::{Failure, machine};
@@ -19,9 +19,8 @@ use crate::{Failure, machine};
 const MODULES: [&str; 3] = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules"];
 const MODULE: &str = "ngx_nchan_module.so";
 
-/// Longest time for nginx to listen, and for a server to end when told to.
+/// Longest time for nginx to listen.
 const START_FOR_MAX: Duration = Duration::from_secs(10);
-const END_FOR_MAX: Duration = Duration::from_secs(10);
 
 /// Files that a worker has open besides its connections, with plenty to spare.
 const SPARE_FILES: u32 = 64;
@@ -85,23 +84,9 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        end(&mut self.child);
+        super::end(&mut self.child);
         // What is left in a folder of temporary files is no harm.
         let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Asks a server to end, so that it ends its workers as well, and makes sure of it.
-pub fn end(child: &mut Child) {
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
-    }
-    let deadline = Instant::now() + END_FOR_MAX;
-    while matches!(child.try_wait(), Ok(None)) {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-        }
-        thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::{env, io, thread};
+use std::{env, thread};
 
 use serde_json::Value;
 
-use super::{Place, nchan};
+use super::Place;
 use crate::Failure;
 
 /// The built server, running. Dropping it ends it.
@@ -35,8 +35,7 @@ impl Process {
         let mut log = BufReader::new(process.child.stderr.take().ok_or("the server has no log")?);
         let port = port_of(&mut log)?;
         (process.place.port, process.place.publish_port) = (port, port);
-        // What it says later goes where ours goes.
-        thread::spawn(move || io::copy(&mut log, &mut io::stderr()));
+        thread::spawn(move || pass_on(log));
         Ok(process)
     }
 
@@ -48,7 +47,17 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        nchan::end(&mut self.child);
+        super::end(&mut self.child);
+    }
+}
+
+/// Shows what is worse than slow clients, which are the point of some scenarios.
+fn pass_on(log: impl BufRead) {
+    for line in log.lines().map_while(Result::ok) {
+        let told = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        if !matches!(told["level"].as_str(), Some("debug" | "info" | "warn")) {
+            eprintln!("plasma: {line}");
+        }
     }
 }
 

@@ -76,6 +76,15 @@ fn nchan_delivers_an_event() {
     delivers(nginx.place(), &get("/sub/greeting"), "/pub/greeting");
 }
 
+#[test]
+fn a_place_is_read_as_it_was_written() {
+    let place = Place { port: 1, publish_port: 2, pid: 3 };
+    assert_eq!(Place::parse(&place.to_string()), Some(place));
+    for bad in ["", "1", "1 2", "1 x 3", "70000 2 3"] {
+        assert_eq!(Place::parse(bad), None, "{bad:?}");
+    }
+}
+
 /// Says that the running test proves nothing here, and why, as the server's own tests do.
 fn skip(reason: &str) {
     let test = thread::current().name().unwrap_or("a test").to_owned();
