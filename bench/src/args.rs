@@ -8,8 +8,10 @@ use lexopt::{Parser, ValueExt};
 
 use crate::Failure;
 use crate::codecs;
+use crate::compare;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
+use crate::peers;
 use crate::ring_ops;
 
 /// What to do.
@@ -23,8 +25,12 @@ pub enum Command {
     Codecs(codecs::Options),
     /// Single operations of the server's ring.
     Ring(ring_ops::Options),
+    /// Servers next to each other.
+    Compare(compare::Options),
+    /// One of those servers.
+    Serve(peers::Options),
     /// The process at the other end of idle gRPC streams; started by `fanout`, not by people.
-    Serve(served::Server, u32),
+    Streams(served::Server, u32),
 }
 
 const HELP: &str = "\
@@ -36,8 +42,10 @@ Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
   codecs  time or instructions per operation of the server's codecs
   ring    time per operation of the server's io_uring loop, next to bare system calls
+  compare Plasma, nginx with nchan, axum and tonic through the same scenarios, with tables and plots
+  serve   one of the servers that Plasma is compared with
 
-`bench COMMAND --help` explains each. All print a table, or JSON with --json.
+`bench COMMAND --help` explains each. The first three print a table, or JSON with --json.
 ";
 
 /// Words of a subcommand into a [`Command`].
@@ -49,7 +57,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
             Some("fanout") => fanout(&mut parser),
             Some("codecs") => codecs::parse(&mut parser),
             Some("ring") => ring_ops::parse(&mut parser),
-            Some("serve") => serve(&mut parser),
+            Some("compare") => compare::parse(&mut parser),
+            Some("serve") => peers::parse(&mut parser),
+            Some("streams") => streams(&mut parser),
             Some("help") => Ok(Command::Help(HELP)),
             _ => Err(format!("there is no command {name:?}").into()),
         },
@@ -99,10 +109,10 @@ fn fanout(parser: &mut Parser) -> Result<Command, Failure> {
     Ok(Command::Fanout(options))
 }
 
-fn serve(parser: &mut Parser) -> Result<Command, Failure> {
+fn streams(parser: &mut Parser) -> Result<Command, Failure> {
     let word = parser.value()?.string()?;
     let server = served::Server::named(&word).ok_or_else(|| format!("{word:?} is neither plasma nor tonic"))?;
-    Ok(Command::Serve(server, count(parser, 1)?))
+    Ok(Command::Streams(server, count(parser, 1)?))
 }
 
 /// Connections and streams on each, as `10x100`.

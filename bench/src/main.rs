@@ -13,8 +13,10 @@
 
 mod args;
 mod codecs;
+mod compare;
 mod fanout;
 mod grpc;
+mod peers;
 mod ring_ops;
 mod selection;
 mod turns;
@@ -48,7 +50,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Fanout(options) => fanout::run(&options)?,
         Command::Codecs(options) => codecs::run(&options)?,
         Command::Ring(options) => ring_ops::run(&options)?,
-        Command::Serve(server, connections) => grpc::served::run(server, connections)?,
+        Command::Compare(options) => compare::run(&options)?,
+        Command::Serve(options) => peers::run(&options)?,
+        Command::Streams(server, connections) => grpc::served::run(server, connections)?,
     }
     Ok(())
 }

@@ -58,7 +58,7 @@ fn scale(value: f64) -> (f64, &'static str) {
 }
 
 /// Three significant digits: more would be noise here.
-fn significant(value: f64) -> String {
+pub fn significant(value: f64) -> String {
     let decimals = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,

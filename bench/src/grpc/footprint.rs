@@ -42,7 +42,7 @@ impl Footprint {
 
 /// What `streams` idle gRPC streams on each of so many connections take of the memory of a server of ours.
 pub fn measure(server: Server, connections: u32, streams: u32) -> Result<Footprint, Failure> {
-    let mut child = Child::start(["serve", server.name(), &connections.to_string()])?;
+    let mut child = Child::start(["streams", server.name(), &connections.to_string()])?;
     let address = SocketAddr::from(child.address());
     let plan = Plan {
         protocol: Protocol::Grpc,

@@ -7,6 +7,7 @@ mod connection;
 pub mod footprint;
 mod reader;
 pub mod served;
+mod stream_service;
 mod tonic_server;
 
 use plasma::wire::grpc::proto::plasma::{EventType, Payload, Request};
@@ -14,6 +15,7 @@ use plasma::wire::{grpc, h2};
 
 pub use connection::Connection;
 pub use reader::Reader;
+pub use stream_service::StreamService;
 pub use tonic_server::TonicServer;
 
 /// What all streams subscribe to.

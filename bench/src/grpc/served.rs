@@ -50,10 +50,10 @@ pub fn run(server: Server, connections: u32) -> Result<(), Failure> {
         Server::Tonic => {
             let tonic = TonicServer::start()?;
             println!("{}", tonic.address().port());
-            let (asked, opened) = (answer(), tonic.opened());
+            let (asked, counts) = (answer(), tonic.counts());
             loop {
                 tonic.turn();
-                asked.store(opened.load(Ordering::Relaxed), Ordering::Relaxed);
+                asked.store(counts.subscribed.load(Ordering::Relaxed), Ordering::Relaxed);
             }
         }
     }
