@@ -11,6 +11,7 @@ use crate::Failure;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
 use crate::hold::{self, Close, acceptor};
+use crate::ingest;
 
 /// What to do.
 #[derive(Debug, PartialEq)]
@@ -19,6 +20,8 @@ pub enum Command {
     Help(&'static str),
     /// A shard next to the bare send loop.
     Fanout(fanout::Options),
+    /// Events on their way into the log.
+    Ingest(ingest::Options),
     /// Idle connections.
     Hold(hold::Options),
     /// The process at the other end of `hold --bare`; started by it, not by people.
@@ -34,6 +37,7 @@ Usage: bench COMMAND [OPTIONS]
 
 Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
+  ingest  events per second of CPU from Redis and HTTP into the log, next to a loop that only receives
   hold    memory per idle connection: of a running server, next to bare sockets
 
 `bench COMMAND --help` explains each. All print a table, or JSON with --json.
@@ -46,6 +50,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
         None | Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
             Some("fanout") => fanout(&mut parser),
+            Some("ingest") => ingest::parse(&mut parser),
             Some("hold") => hold(&mut parser),
             Some("acceptor") => acceptor(&mut parser),
             Some("serve") => serve(&mut parser),
@@ -163,7 +168,7 @@ fn shape(word: &str) -> Option<Shape> {
 }
 
 /// The value of an option as a number of at least `min`.
-fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
+pub fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
     let word = parser.value()?.string()?;
     match number(&word) {
         Some(number) if number >= min => Ok(number),
@@ -172,7 +177,7 @@ fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
 }
 
 /// The value of an option as numbers with commas between them.
-fn counts(parser: &mut Parser) -> Result<Vec<u32>, Failure> {
+pub fn counts(parser: &mut Parser) -> Result<Vec<u32>, Failure> {
     let words = parser.value()?.string()?;
     let numbers = words.split(',').map(number).collect::<Option<Vec<u32>>>();
     numbers.ok_or_else(|| format!("{words:?} is not a list of whole numbers like 1,8,64").into())
@@ -203,7 +208,7 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help"] {
+        for line in ["", "--help", "help", "hold --help", "hold -n 5 -h", "fanout --help", "ingest --help"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }
@@ -251,6 +256,9 @@ mod tests {
             ("fanout --only nobody", "nobody"),
             ("fanout --shapes 10x0", "10x0"),
             ("fanout --shapes 10", "\"10\""),
+            ("ingest --only tonic", "tonic"),
+            ("ingest --scenarios redis,kafka", "kafka"),
+            ("ingest --sizes 10,x", "10,x"),
         ] {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(word), "{line:?}: {error}");

@@ -1,12 +1,12 @@
 //! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
 //!
-//! `fanout` compares sends per second of CPU, `hold` compares memory per idle connection. Every figure comes with its
-//! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
+//! `fanout` compares sends per second of CPU, `ingest` events per second of CPU on their way into the log, `hold`
+//! memory per idle connection. Every figure comes with its spread, and every reference is taken with the same code,
+//! minutes from the figure that it is compared with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
 //! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
-//! ratio is taken between neighbours. Not measured here: latency, connecting, HTTP and brokers on the way in, network
-//! cards.
+//! ratio is taken between neighbours. Not measured here: latency, connecting, network cards.
 //!
 //! Traffic stays on the loopback addresses unless `hold --target` names another one.
 
@@ -14,6 +14,7 @@ mod args;
 mod fanout;
 mod grpc;
 mod hold;
+mod ingest;
 mod machine;
 mod memory;
 mod report;
@@ -50,6 +51,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Help(text) => print!("{text}"),
         Command::Fanout(options) => fanout::run(&options)?,
+        Command::Ingest(options) => ingest::run(&options)?,
         Command::Hold(options) => hold::run(&options)?,
         Command::Acceptor(options) => hold::acceptor::run(options)?,
         Command::Serve(server, connections) => grpc::served::run(server, connections)?,
