@@ -11,6 +11,7 @@ use crate::codecs;
 use crate::compare;
 use crate::fanout::{self, Only, Shape, Which};
 use crate::grpc::served;
+use crate::ingest;
 use crate::peers;
 use crate::ring_ops;
 
@@ -21,6 +22,8 @@ pub enum Command {
     Help(&'static str),
     /// A shard next to the bare send loop.
     Fanout(fanout::Options),
+    /// Events on their way into the log.
+    Ingest(ingest::Options),
     /// Single operations of the server's codecs.
     Codecs(codecs::Options),
     /// Single operations of the server's ring.
@@ -40,12 +43,13 @@ Usage: bench COMMAND [OPTIONS]
 
 Commands:
   fanout  deliveries per second of CPU: a shard of Plasma next to a loop that does nothing but send
+  ingest  events per second of CPU from Redis and HTTP into the log, next to a loop that only receives
   codecs  time or instructions per operation of the server's codecs
   ring    time per operation of the server's io_uring loop, next to bare system calls
   compare Plasma, nginx with nchan, axum and tonic through the same scenarios, with tables and plots
   serve   one of the servers that Plasma is compared with
 
-`bench COMMAND --help` explains each. The first three print a table, or JSON with --json.
+`bench COMMAND --help` explains each. The first four print a table, or JSON with --json.
 ";
 
 /// Words of a subcommand into a [`Command`].
@@ -55,6 +59,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, Failu
         None | Some(Long("help") | Short('h')) => Ok(Command::Help(HELP)),
         Some(Value(name)) => match name.to_str() {
             Some("fanout") => fanout(&mut parser),
+            Some("ingest") => ingest::parse(&mut parser),
             Some("codecs") => codecs::parse(&mut parser),
             Some("ring") => ring_ops::parse(&mut parser),
             Some("compare") => compare::parse(&mut parser),
@@ -132,7 +137,7 @@ pub fn count(parser: &mut Parser, min: u32) -> Result<u32, Failure> {
 }
 
 /// The value of an option as numbers with commas between them.
-fn counts(parser: &mut Parser) -> Result<Vec<u32>, Failure> {
+pub fn counts(parser: &mut Parser) -> Result<Vec<u32>, Failure> {
     let words = parser.value()?.string()?;
     let numbers = words.split(',').map(number).collect::<Option<Vec<u32>>>();
     numbers.ok_or_else(|| format!("{words:?} is not a list of whole numbers like 1,8,64").into())
@@ -163,7 +168,7 @@ mod tests {
 
     #[test]
     fn help_is_there_at_every_place() {
-        for line in ["", "--help", "help", "fanout -n 5 -h", "fanout --help", "codecs -h", "ring -h"] {
+        for line in ["", "--help", "help", "fanout -n 5 -h", "fanout --help", "codecs -h", "ring -h", "ingest -h"] {
             assert!(matches!(parsed(line), Ok(Command::Help(_))), "{line:?}");
         }
     }
@@ -197,6 +202,9 @@ mod tests {
             ("fanout --only nobody", "nobody"),
             ("fanout --shapes 10x0", "10x0"),
             ("fanout --shapes 10", "\"10\""),
+            ("ingest --only tonic", "tonic"),
+            ("ingest --scenarios redis,kafka", "kafka"),
+            ("ingest --sizes 10,x", "10,x"),
         ] {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(word), "{line:?}: {error}");

@@ -1,13 +1,12 @@
 //! Measures Plasma next to what the kernel alone can do, on this machine and in the same run.
 //!
-//! `fanout` compares sends per second of CPU, `codecs` and `ring` take the parts of the server one by one. Every figure
-//! comes with its spread, and every reference is taken with the same code, minutes from the figure that it is compared
-//! with.
+//! `fanout` compares sends per second of CPU, `ingest` events per second of CPU on their way into the log; `codecs` and
+//! `ring` take the parts of the server one by one; `compare` puts other servers beside it. Every figure comes with its
+//! spread, and every reference is taken with the same code, minutes from the figure that it is compared with.
 //!
 //! Rates are per second of the sending thread's CPU clock, not of the clock on the wall: what else runs on the machine
 //! then costs patience and not throughput. It still costs warm caches, so subjects alternate in short windows, and a
-//! ratio is taken between neighbours. Not measured here: latency, connecting, HTTP and brokers on the way in, network
-//! cards.
+//! ratio is taken between neighbours. Not measured here: latency, connecting, network cards.
 //!
 //! Traffic stays on the loopback addresses.
 
@@ -16,6 +15,7 @@ mod codecs;
 mod compare;
 mod fanout;
 mod grpc;
+mod ingest;
 mod peers;
 mod ring_ops;
 mod selection;
@@ -48,6 +48,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Help(text) => print!("{text}"),
         Command::Fanout(options) => fanout::run(&options)?,
+        Command::Ingest(options) => ingest::run(&options)?,
         Command::Codecs(options) => codecs::run(&options)?,
         Command::Ring(options) => ring_ops::run(&options)?,
         Command::Compare(options) => compare::run(&options)?,

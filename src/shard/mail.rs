@@ -14,16 +14,52 @@ use crate::base::id::EventId;
 use crate::base::limits::MAIL_MAX;
 use crate::ring::Token;
 
-/// An event as it was published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Its type.
-    pub kind: String,
-    /// The JSON text of its data.
-    pub data: Option<String>,
+/// The events of one publish request, all their texts in one piece of memory.
+#[derive(Debug, Default)]
+pub struct Events {
+    texts: String,
+    /// Where the type of each ends and where its data does, which may be missing.
+    ends: Vec<(usize, Option<usize>)>,
 }
 
-/// Events of one publish request.
+impl Events {
+    /// Room for `count` events of `len` bytes in all.
+    pub fn with_room(count: usize, len: usize) -> Self {
+        Self { texts: String::with_capacity(len), ends: Vec::with_capacity(count) }
+    }
+
+    /// Adds an event: its type and the JSON text of its data.
+    pub fn push(&mut self, kind: &str, data: Option<&str>) {
+        self.texts.push_str(kind);
+        let kind_end = self.texts.len();
+        let data_end = data.map(|data| {
+            self.texts.push_str(data);
+            self.texts.len()
+        });
+        self.ends.push((kind_end, data_end));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Type and data of each, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let mut from = 0;
+        self.ends.iter().map(move |&(kind_end, data_end)| {
+            let kind = &self.texts[std::mem::replace(&mut from, data_end.unwrap_or(kind_end))..kind_end];
+            (kind, data_end.map(|data_end| &self.texts[kind_end..data_end]))
+        })
+    }
+}
+
+/// Events of one publish request, and who awaits their outcome.
 #[derive(Debug)]
 pub struct Publication {
     /// The shard that waits for the outcome.
@@ -31,7 +67,7 @@ pub struct Publication {
     /// Its client.
     pub token: Token,
     /// At least one, at most `PUBLISH_EVENTS_MAX`.
-    pub events: Vec<Event>,
+    pub events: Events,
 }
 
 /// What became of a publication.
@@ -235,5 +271,20 @@ impl Desk {
             Post::First(_) => None,
             Post::Other { inbox, .. } => inbox.pop().ok(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_out_as_they_were_put_in() {
+        let all = [("a", Some("1")), ("", None), ("b:c", None), ("", Some("")), ("d", Some("{\"\u{e9}\":2}"))];
+        let mut events = Events::with_room(2, 3);
+        assert!(events.is_empty());
+        all.iter().for_each(|&(kind, data)| events.push(kind, data));
+        assert_eq!(events.len(), all.len());
+        assert!(events.iter().eq(all));
     }
 }

@@ -1,7 +1,7 @@
 //! Publishing over HTTP: from a request's body to the first shard, and back with what became of it.
 
 use super::Shard;
-use super::mail::{Event, Outcome, Publication, Reply};
+use super::mail::{Events, Outcome, Publication, Reply};
 use super::requests::Publishing;
 use super::tokens::Kind;
 use crate::base::log::Level;
@@ -33,8 +33,11 @@ impl<R: Ring> Shard<R> {
             Ok(events) if events.is_empty() => {
                 self.answer_publish(token, |_, publishing| taken(&Outcome::Ids(Vec::new()), publishing));
             }
-            Ok(events) => {
-                let events = events.into_iter().map(event).collect();
+            Ok(envelopes) => {
+                let mut events = Events::with_room(envelopes.len(), body.len());
+                for Envelope { kind, data } in &envelopes {
+                    events.push(kind, data.as_deref());
+                }
                 if !self.publish(Publication { shard: self.desk.shard(), token, events }) {
                     let busy = Answer::text(503, "too many publish requests at once\n").with("Retry-After", "1");
                     self.answer_publish(token, |_, _| busy);
@@ -91,10 +94,6 @@ impl<R: Ring> Shard<R> {
             self.ring.ring_bell(shard);
         }
     }
-}
-
-fn event(envelope: Envelope<'_>) -> Event {
-    Event { kind: envelope.kind.into_owned(), data: envelope.data.map(std::borrow::Cow::into_owned) }
 }
 
 /// What `/debug` takes: the first JSON value of the body.

@@ -27,6 +27,25 @@ fn type_and_data_are_taken_as_they_came() {
 }
 
 #[test]
+fn what_publishers_usually_write_is_recognised() {
+    let usual = [r#"{"meta":{"type":"a:b"},"data":[1, {"x":"}"}]}"#, r#"{"meta": {"type": "a:b"}, "data": null} "#];
+    assert!(usual.iter().all(|text| plain(text).is_some_and(|event| event.kind == "a:b")));
+    assert!(plain_lines(&usual.join("\r\n"), 64).is_some_and(|events| events.len() == 2));
+    for other in [
+        r#"{"meta":{"type":"a"},"data":1,"data":2}"#,
+        r#"{"meta":{"type":"\u0061"},"data":1}"#,
+        r#"{"meta":{"type":"a"},"data":01}"#,
+        r#"{"meta":{"type":"a"},"data":}"#,
+        r#"{"meta":{"type":"a"},"data":1}}"#,
+        r#"{"meta":{"type":"a"},"data":1"#,
+        "{\"meta\":{\"type\":\"\t\"},\"data\":1}",
+        r#"{"data":1,"meta":{"type":"a"}}"#,
+    ] {
+        assert_eq!(plain(other), None, "{other}");
+    }
+}
+
+#[test]
 fn null_and_empty_objects_are_events() {
     for text in ["null", "{}", r#"{"meta":null}"#, r#"{"meta":{}}"#, r#"{"meta":{"type":null}}"#, " {\r\n\t} "] {
         assert_eq!(parsed(text), event("", None), "{text}");
@@ -214,6 +233,29 @@ proptest! {
         text in "([\\[\\]{}:,\n ]|\"meta\":|\"type\":|\"data\":|\"\\\\u[d8c0]{4}\"|null|1|\"\\\\\"){0,16}",
     ) {
         let _ = (parse(text.as_bytes()), parse_first(text.as_bytes()), publish_body(text.as_bytes(), 32));
+    }
+
+    #[test]
+    fn the_short_way_says_what_the_long_way_does(
+        lines in proptest::collection::vec(
+            "( |\\{ ?\"meta\" ?:\\{\"type\": ?\"(\\PC|[a\\\\\"\t]){0,3}\"\\},\"data\" ?: ?\
+             (1|\"[x\\\\]\"|\\[1, 2\\]|\\{\"a\":\\{\\}\\}|1,\"data\":2|2\\}|)[ \r]?\\} ?)",
+            1..4,
+        ),
+        end in "\n?",
+    ) {
+        for line in &lines {
+            if let Some(short) = plain(line) {
+                let long = serde_json::from_str::<Parts>(line).map_err(Malformed::from).and_then(Parts::envelope);
+                prop_assert_eq!(Ok(short), long);
+            }
+        }
+        let text = lines.join("\n") + &end;
+        if let Some(short) = plain_lines(&text, 40) {
+            let mut long = Batch { events: Vec::new(), event_max: 40 };
+            prop_assert_eq!(long.take_lines(&text), Ok(()));
+            prop_assert_eq!(short, long.events);
+        }
     }
 
     #[test]

@@ -25,44 +25,38 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
 
 /// Appends the JSON text `raw` without white space between its tokens. What its strings hold keeps its spelling, but
 /// for the characters that must not appear in HTML.
+///
+/// PERF: a text that is compact and safe already, as most are, is copied in one go.
 pub fn compact(raw: &str, out: &mut Vec<u8>) {
     out.reserve(raw.len());
-    let mut rest = raw.as_bytes();
-    // Between strings only white space matters.
-    while let Some(at) = next_of(Class::Between, rest) {
-        out.extend_from_slice(&rest[..at]);
-        let is_quote = rest[at] == b'"';
-        rest = &rest[at + 1..];
-        if is_quote {
-            out.push(b'"');
-            rest = copy_string(rest, out);
-        }
-    }
-    out.extend_from_slice(rest);
-}
-
-/// Copies a string from after its opening quote to its closing one. Returns what follows.
-fn copy_string<'a>(mut rest: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
-    while let Some(at) = next_of(Class::Within, rest) {
-        out.extend_from_slice(&rest[..at]);
-        rest = &rest[at..];
-        let used = match rest[0] {
-            b'"' => {
-                out.push(b'"');
-                return &rest[1..];
+    let text = raw.as_bytes();
+    let (mut at, mut copied, mut class) = (0, 0, Class::Between);
+    while let Some(near) = next_of(class, &text[at..]) {
+        at += near;
+        match (class, text[at]) {
+            (Class::Between, b'"') => {
+                class = Class::Within;
+                at += 1;
+            }
+            (Class::Between, _) => {
+                out.extend_from_slice(&text[copied..at]);
+                at += 1;
+                copied = at;
+            }
+            (_, b'"') => {
+                class = Class::Between;
+                at += 1;
             }
             // The character after a backslash cannot end the string.
-            b'\\' => {
-                let len = rest.len().min(2);
-                out.extend_from_slice(&rest[..len]);
-                len
+            (_, b'\\') => at = text.len().min(at + 2),
+            (_, _) => {
+                out.extend_from_slice(&text[copied..at]);
+                at += write_escaped(&text[at..], out);
+                copied = at;
             }
-            _ => write_escaped(rest, out),
-        };
-        rest = &rest[used..];
+        }
     }
-    out.extend_from_slice(rest);
-    b""
+    out.extend_from_slice(&text[copied..]);
 }
 
 /// Escapes the character at the start of `text` by number if it has to be, else copies its first byte. Returns the
@@ -97,7 +91,7 @@ fn short_escape(byte: u8) -> Option<u8> {
 }
 
 /// What a scan stops at. The values are bits of [`CLASSES`].
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     /// Must be escaped in a string; 0xE2 may begin U+2028.
     Escaped = 1,

@@ -12,7 +12,7 @@
 mod bare;
 mod lane;
 pub mod plasma;
-mod reader;
+pub mod reader;
 mod streams;
 
 use std::time::Duration;
@@ -184,7 +184,8 @@ impl Only {
         }
     }
 
-    fn takes(self, who: Self) -> bool {
+    /// Whether `who` takes part.
+    pub fn takes(self, who: Self) -> bool {
         self == Self::Nobody || self == who
     }
 }

@@ -24,7 +24,7 @@ use super::{Burst, Sent};
 use crate::{Failure, machine};
 
 /// The server's default: `PLASMA_HISTORY_BYTES`.
-const HISTORY_LEN: usize = 64 << 20;
+pub const HISTORY_LEN: usize = 64 << 20;
 
 /// Connections that are on their way up at a time: far less than any listener's backlog.
 const PACE: usize = 256;
@@ -56,22 +56,8 @@ impl Plasma {
 
     /// A shard on the calling thread with room for `connections` and names for `topics`, and the port where it listens.
     pub fn listen(connections: u32, topics: u32, zero_copy: bool) -> Result<(Self, u16), Failure> {
-        uring::check()?;
-        let settings = settings(connections, zero_copy);
-        let (listeners, port) = listen::open(0, 1, settings.write_timeout)?;
-        let (log, writer) = hub::Log::new(HISTORY_LEN, 1, unix_millis(), 1)?;
-        let (_, mut desks) = Office::new(1);
-        let options = uring::Options {
-            slots: settings.slots,
-            listeners,
-            regions: shard::regions(&log, &Arc::new(Region::holding(shard::constants())?)),
-            shard: 0,
-            bells: Arc::new(Bells::new(1)?),
-        };
-        let ring = Uring::new(options)?;
-        let (desk, reader) = (desks.remove(0), Reader::new(log, 0));
-        let mut shard = Shard::new(ring, Arc::new(settings), desk, reader, Some(writer), 1, Log::off());
-        shard.open();
+        let settings = Settings { zero_copy_from: zero_copy.then_some(16 * 1024), ..settings(connections) };
+        let (shard, _, port) = assemble(settings, HISTORY_LEN)?;
         let topics = (0..topics).map(|topic| format!("t{topic:05}")).collect();
         Ok((Self { shard, connections, topics, data: Vec::new(), cut: 0 }, port))
     }
@@ -106,7 +92,7 @@ impl Plasma {
                 clients.push(client);
             }
             for client in &mut clients[first..last] {
-                self.await_opening(client, deadline)?;
+                await_opening(&mut self.shard, client, deadline)?;
             }
         }
         self.settle()?;
@@ -117,26 +103,6 @@ impl Plasma {
     pub fn settle(&mut self) -> Result<(), Failure> {
         while !self.shard.is_caught_up() {
             self.shard.turn()?;
-        }
-        Ok(())
-    }
-
-    /// Turns until the client has got its head and what follows it.
-    fn await_opening(&mut self, client: &mut TcpStream, deadline: Instant) -> Result<(), Failure> {
-        let mut got = Vec::new();
-        while !is_open(&got) {
-            let mut buffer = [0; 1024];
-            match client.read(&mut buffer) {
-                Ok(0) => return Err("the shard has closed a subscriber".into()),
-                Ok(len) => got.extend_from_slice(&buffer[..len]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.shard.turn()?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-            if Instant::now() > deadline {
-                return Err("the shard did not answer its subscribers in time".into());
-            }
         }
         Ok(())
     }
@@ -206,12 +172,54 @@ fn framed_len(kind: &str, data: &str) -> usize {
     out.len()
 }
 
-fn unix_millis() -> u64 {
+/// Turns until the client, which does not block, has got its head and what follows it.
+pub fn await_opening(shard: &mut Shard<Uring>, client: &mut TcpStream, deadline: Instant) -> Result<(), Failure> {
+    let mut got = Vec::new();
+    while !is_open(&got) {
+        let mut buffer = [0; 1024];
+        match client.read(&mut buffer) {
+            Ok(0) => return Err("the shard has closed a subscriber".into()),
+            Ok(len) => got.extend_from_slice(&buffer[..len]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                shard.turn()?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if Instant::now() > deadline {
+            return Err("the shard did not answer its subscribers in time".into());
+        }
+    }
+    Ok(())
+}
+
+/// A shard on the calling thread, the log that it writes, of `history_len` bytes, and the port where it listens.
+pub fn assemble(settings: Settings, history_len: usize) -> Result<(Shard<Uring>, Arc<hub::Log>, u16), Failure> {
+    uring::check()?;
+    let (listeners, port) = listen::open(0, 1, settings.write_timeout)?;
+    let (log, writer) = hub::Log::new(history_len, 1, unix_millis(), 1)?;
+    let (_, mut desks) = Office::new(1);
+    let options = uring::Options {
+        slots: settings.slots,
+        listeners,
+        regions: shard::regions(&log, &Arc::new(Region::holding(shard::constants())?)),
+        shard: 0,
+        bells: Arc::new(Bells::new(1)?),
+    };
+    let ring = Uring::new(options)?;
+    let (desk, reader) = (desks.remove(0), Reader::new(Arc::clone(&log), 0));
+    let mut shard = Shard::new(ring, Arc::new(settings), desk, reader, Some(writer), 1, Log::off());
+    shard.open();
+    Ok((shard, log, port))
+}
+
+/// Milliseconds since 1970.
+pub fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn settings(connections: u32, zero_copy: bool) -> Settings {
+/// The server's defaults, but that nobody is disturbed while another subject is measured.
+pub fn settings(connections: u32) -> Settings {
     Settings {
         policy: policy(),
         idle: Idle::Poll,
@@ -224,7 +232,7 @@ fn settings(connections: u32, zero_copy: bool) -> Settings {
         drain: Duration::from_secs(1),
         // For the same reason nobody is asked whether it is still there.
         h2: shard::H2 { keepalive: 0, ..shard::H2::default() },
-        zero_copy_from: zero_copy.then_some(16 * 1024),
+        zero_copy_from: None,
         // A table is never filled to the brim.
         slots: (connections + connections / 10 + 64).min(machine::file_limit()),
         upstream: Upstream::Memory,

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::source::RedisFeed;
-use super::mail::{Event, Outcome, Publication};
+use super::mail::{Outcome, Publication};
 use super::tokens::Kind;
 use super::{Settings, Shard, Upstream};
 use crate::base::id::EventId;
@@ -223,8 +223,8 @@ impl<R: Ring> Shard<R> {
                 feed.queue.pop_front();
                 continue;
             }
-            for Event { kind, data } in &first.events[feed.ids.len()..] {
-                feed.ids.push(feed.intake.append(kind, data.as_deref())?);
+            for (kind, data) in first.events.iter().skip(feed.ids.len()) {
+                feed.ids.push(feed.intake.append(kind, data)?);
             }
             let ids = std::mem::take(&mut feed.ids);
             let (shard, token) = (first.shard, first.token);

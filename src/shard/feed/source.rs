@@ -16,7 +16,7 @@ use crate::base::time::Instant;
 use crate::dialect::plasma;
 use crate::hub::log::Full;
 use crate::ring::{Attached, Errno, Ring, Token};
-use crate::shard::mail::{Event, Outcome, Publication};
+use crate::shard::mail::{Outcome, Publication};
 use crate::shard::tokens::Kind;
 use crate::wire::envelope;
 
@@ -25,7 +25,10 @@ type Outcomes = Vec<(usize, Token, Outcome)>;
 
 /// What waits for room in the log.
 enum Waiting {
-    Event(Event),
+    Event {
+        kind: String,
+        data: Option<String>,
+    },
     /// The upstream was away.
     Loss,
 }
@@ -119,13 +122,14 @@ impl RedisFeed {
     pub fn run(&mut self, ring: &mut impl Ring, intake: &mut Intake, log: &Log, now: Instant) -> Outcomes {
         let mut outcomes = Outcomes::new();
         // The address was checked when the configuration was read.
-        let Ok((host, port)) = self.settings.host_port() else { return outcomes };
-        let address = (&*host.to_owned(), port);
-        match self.subscribing.on_time(ring, address, now) {
+        let Ok(address) = self.settings.host_port() else { return outcomes };
+        let links = [&mut self.subscribing, &mut self.publishing];
+        let [subscribing, publishing] = links.map(|link| link.on_time(ring, address, now));
+        match subscribing {
             LinkEvent::Failed(reason) => self.on_subscribing_failed(ring, log, now, &reason),
             _ => self.run_subscriber(ring, intake, log, now, None),
         }
-        match self.publishing.on_time(ring, address, now) {
+        match publishing {
             LinkEvent::Failed(reason) => self.on_publishing_failed(ring, log, now, &reason),
             _ => self.run_publisher(ring, log, now, None, &mut outcomes),
         }
@@ -194,7 +198,7 @@ impl RedisFeed {
     pub fn take_waiting(&mut self, ring: &mut impl Ring, intake: &mut Intake) -> Result<(), Full> {
         while let Some(first) = self.waiting.front() {
             match first {
-                Waiting::Event(Event { kind, data }) => drop(intake.append(kind, data.as_deref())?),
+                Waiting::Event { kind, data } => drop(intake.append(kind, data.as_deref())?),
                 Waiting::Loss => intake.append_loss()?,
             }
             self.waiting.pop_front();
@@ -296,9 +300,9 @@ impl RedisFeed {
         let (shard, token) = (publication.shard, publication.token);
         let ticket = self.pending.insert(Pending { shard, token, count, left: count, failed: false });
         let mut json = Vec::new();
-        for (index, Event { kind, data }) in publication.events.iter().enumerate() {
+        for (index, (kind, data)) in publication.events.iter().enumerate() {
             json.clear();
-            plasma::redis_json(kind, data.as_deref(), &mut json);
+            plasma::redis_json(kind, data, &mut json);
             match publisher.publish(ticket as u64, channel.as_bytes(), &json, now) {
                 Ok(()) => {}
                 Err(Declined::Full | Declined::Over) if index == 0 => {
@@ -424,6 +428,6 @@ fn take_message(intake: &mut Intake, waiting: &mut VecDeque<Waiting>, log: &Log,
     let data = envelope.data.as_deref();
     if !waiting.is_empty() || intake.append(&envelope.kind, data).is_err() {
         let (kind, data) = (envelope.kind.into_owned(), envelope.data.map(std::borrow::Cow::into_owned));
-        waiting.push_back(Waiting::Event(Event { kind, data }));
+        waiting.push_back(Waiting::Event { kind, data });
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prost::Message;
 
-use super::super::mail::{Event, Outcome, Publication, Reply};
+use super::super::mail::{Events, Outcome, Publication, Reply};
 use super::super::tokens::Kind;
 use super::super::{Due, Ending, Shard};
 use super::streams::{End, Role};
@@ -251,9 +251,10 @@ impl<R: Ring> Shard<R> {
             return Err(Status::new(Code::InvalidArgument, words));
         }
         let event_max = self.settings.policy.event_max;
-        let events = request.events.into_iter().enumerate();
-        let events =
-            events.map(|(index, event)| check_event(index, event, event_max)).collect::<Result<Vec<_>, _>>()?;
+        let mut events = Events::with_room(request.events.len(), bytes.len());
+        for (index, event) in request.events.iter().enumerate() {
+            events.push(&event.r#type, checked_data(index, event, event_max)?);
+        }
         if events.is_empty() {
             self.on_published(stream, &Outcome::Ids(Vec::new()));
             return Ok(Then::Next);
@@ -468,12 +469,12 @@ fn status_of(fault: Fault, role: Role) -> Status {
     }
 }
 
-/// An event that may be published, or why not.
-fn check_event(
+/// The data of an event that may be published, or why it may not.
+fn checked_data(
     index: usize,
-    event: crate::wire::grpc::proto::publish::Event,
+    event: &crate::wire::grpc::proto::publish::Event,
     event_max: usize,
-) -> Result<Event, Status> {
+) -> Result<Option<&str>, Status> {
     let refused = |code, what: String| Err(Status::new(code, format!("event {index}: {what}")));
     if event.r#type.len() > TOPIC_LEN_MAX {
         return refused(Code::InvalidArgument, format!("the event type is longer than {TOPIC_LEN_MAX} bytes"));
@@ -482,10 +483,10 @@ fn check_event(
         return refused(Code::ResourceExhausted, format!("the event is larger than {event_max} bytes"));
     }
     if event.data.is_empty() {
-        return Ok(Event { kind: event.r#type, data: None });
+        return Ok(None);
     }
     match serde_json::from_str::<&serde_json::value::RawValue>(&event.data) {
-        Ok(_) => Ok(Event { kind: event.r#type, data: Some(event.data) }),
+        Ok(_) => Ok(Some(&event.data)),
         Err(reason) => refused(Code::InvalidArgument, format!("data is no JSON: {reason}")),
     }
 }

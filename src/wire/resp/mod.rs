@@ -4,6 +4,7 @@
 //! `redis-protocol`, by ranges, so that nothing is copied; but it starts each attempt at the first byte of a reply, and
 //! recurses without a bound. So it is only shown replies that a scanner (`scan`) of our own found to be whole, shallow
 //! and within limits; the scanner goes on where it stopped, and each byte is looked at once however the stream was cut.
+//! What most replies are, three strings in one piece, is recognised before and needs neither.
 //!
 //! Only the incomplete last reply of a receive is carried over, never more than [`Limits`] allow. A bulk string that is
 //! too long passes by unkept, and the reply is handed out without it: one oversized message does not end the link.

@@ -36,7 +36,7 @@ pub(super) enum Scan {
 }
 
 /// What follows the first byte of a string or an array.
-enum Header {
+pub(super) enum Header {
     /// Not all of it has come.
     Partial,
     /// `-1`: nothing. The header ends before this byte.
@@ -168,7 +168,7 @@ impl Scanner {
 const _: () = assert!(RESP_ELEMENTS_MAX <= u32::MAX as usize);
 
 /// Reads the length after the first byte of a string or an array. Most are one to three digits: a plain loop.
-fn header(bytes: &[u8], at: usize) -> Result<Header, ProtocolError> {
+pub(super) fn header(bytes: &[u8], at: usize) -> Result<Header, ProtocolError> {
     // Nineteen digits always fit a `u64`.
     const DIGITS_MAX: usize = 19;
     let rest = &bytes[at + 1..];
