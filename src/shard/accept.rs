@@ -217,7 +217,7 @@ impl<R: Ring> Shard<R> {
         let duration = super::ticks_for(self.tick - client.since);
         let reason = ending.to_string();
         self.log.access("sse", |fields| {
-            let (events, bytes) = (u64::from(client.events), client.bytes());
+            let (events, bytes) = (u64::from(client.events), self.clients.bytes(socket));
             access::Request { events, duration, bytes, ..profile.line(&remote, 200, &reason) }.write(fields);
         });
     }

@@ -1,9 +1,10 @@
 //! The clients of one shard: one entry per place in the ring's table of sockets.
 //!
-//! What an idle client holds is counted here: [`Client`] is 40 bytes, its entry in the list of its topic 4. Whoever has
+//! What an idle client holds is counted here: [`Client`] is 36 bytes, its entry in the list of its topic 4. Whoever has
 //! several topics has 24 for each of them instead of the 4. Everything else belongs to those who are in a request or
 //! have fallen behind.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use slab::Slab;
@@ -52,11 +53,11 @@ pub(super) struct Client {
     pub since: u32,
     /// Events sent.
     pub events: u32,
-    /// Bytes sent, low half first: a `u64` would cost padding.
-    bytes: [u32; 2],
+    /// Low half of the bytes sent.
+    bytes: u32,
 }
 
-const _: () = assert!(size_of::<Client>() == 40);
+const _: () = assert!(size_of::<Client>() == 36);
 
 /// Keys of slabs stay below: nobody has half a billion sockets in one ring. Ticks go round in it every 20 months.
 const KEY_BITS: u32 = 29;
@@ -80,7 +81,7 @@ impl Client {
         profile: ProfileId::NONE,
         since: 0,
         events: 0,
-        bytes: [0, 0],
+        bytes: 0,
     };
 
     pub fn stage(&self) -> Stage {
@@ -159,25 +160,6 @@ impl Client {
 
     /// Counting ends here.
     pub const STRIKES_MAX: u8 = u8::MAX / STRIKE;
-
-    /// Bytes sent on the stream.
-    pub fn bytes(&self) -> u64 {
-        u64::from(self.bytes[1]) << 32 | u64::from(self.bytes[0])
-    }
-
-    /// Counts what was sent just now, to one that is up to date.
-    pub fn note_sent(&mut self, tick: u32, events: u32, bytes: u32) {
-        debug_assert!(self.is_live());
-        self.set_stage(Stage::Live { quiet_since: tick });
-        self.count(i64::from(events), i64::from(bytes));
-    }
-
-    /// Counts what was sent, or takes back what was not.
-    pub fn count(&mut self, events: i64, bytes: i64) {
-        self.events = self.events.saturating_add_signed(events as i32);
-        let sum = self.bytes().saturating_add_signed(bytes);
-        self.bytes = [sum as u32, (sum >> 32) as u32];
-    }
 }
 
 /// Ticks that a live client has been quiet for.
@@ -191,13 +173,21 @@ pub(super) struct Clients {
     count: usize,
     generation: u32,
     wide: Slab<Ipv6Addr>,
+    /// High half of the bytes sent, of the few who were sent so much.
+    large: BTreeMap<u32, u32>,
 }
 
 impl Clients {
     /// Room for clients at `slots` sockets. Address space is all that it takes; a table that grew by and by would leave
     /// its earlier, smaller selves behind in the allocator.
     pub fn new(slots: u32) -> Self {
-        Self { table: Vec::with_capacity(slots as usize), count: 0, generation: 0, wide: Slab::new() }
+        Self {
+            table: Vec::with_capacity(slots as usize),
+            count: 0,
+            generation: 0,
+            wide: Slab::new(),
+            large: BTreeMap::new(),
+        }
     }
 
     /// Clients present.
@@ -233,6 +223,7 @@ impl Clients {
             self.wide.remove(key as usize);
         }
         *client = Client::FREE;
+        self.large.remove(&socket);
         self.count -= 1;
         // With nobody left, nothing is kept for the next crowd: memory returns to where it was.
         if self.count == 0 {
@@ -255,6 +246,38 @@ impl Clients {
     /// The client at `socket`, which is there.
     pub fn at(&mut self, socket: u32) -> &mut Client {
         &mut self.table[socket as usize]
+    }
+
+    /// Counts what was sent just now to one that is up to date.
+    pub fn note_sent(&mut self, socket: u32, tick: u32, events: u32, bytes: u32) {
+        let client = self.at(socket);
+        debug_assert!(client.is_live());
+        client.set_stage(Stage::Live { quiet_since: tick });
+        self.account(socket, i64::from(events), i64::from(bytes));
+    }
+
+    /// Counts what was sent, or takes back what was not.
+    pub fn account(&mut self, socket: u32, events: i64, bytes: i64) {
+        let client = self.at(socket);
+        client.events = client.events.saturating_add_signed(events as i32);
+        let sum = i64::from(client.bytes) + bytes;
+        client.bytes = sum as u32;
+        if sum >> 32 != 0 {
+            self.carry(socket, sum >> 32);
+        }
+    }
+
+    #[cold]
+    fn carry(&mut self, socket: u32, carried: i64) {
+        let high = self.large.entry(socket).or_default();
+        debug_assert!(carried >= 0 || *high > 0, "nobody takes back what was never counted");
+        *high = high.saturating_add_signed(carried as i32);
+    }
+
+    /// Bytes sent on the stream.
+    pub fn bytes(&self, socket: u32) -> u64 {
+        let high = self.large.get(&socket).copied().unwrap_or_default();
+        u64::from(high) << 32 | u64::from(self.table[socket as usize].bytes)
     }
 
     /// Remembers where a client comes from.
@@ -310,11 +333,27 @@ mod tests {
 
     #[test]
     fn silence_is_counted_over_the_end_of_the_ticks() {
-        let mut client = Client::FREE;
-        client.set_stage(Stage::Live { quiet_since: 0 });
-        client.note_sent(u32::MAX - 1, 1, 1);
-        let Stage::Live { quiet_since } = client.stage() else { panic!("it was live") };
+        let mut clients = Clients::new(1);
+        clients.enter(0, 0, 0);
+        clients.at(0).set_stage(Stage::Live { quiet_since: 0 });
+        clients.note_sent(0, u32::MAX - 1, 1, 1);
+        let Stage::Live { quiet_since } = clients.stage(0) else { panic!("it was live") };
         assert_eq!((quiet_for(quiet_since, u32::MAX), quiet_for(quiet_since, 3)), (1, 5));
+    }
+
+    #[test]
+    fn bytes_are_counted_beyond_four_gigabytes_and_taken_back() {
+        let mut clients = Clients::new(2);
+        clients.enter(1, 0, 0);
+        let mut want = 0;
+        for bytes in [1 << 31, 1 << 31, 5, -6, 1, 3 << 33, -1, -(3 << 33)] {
+            clients.account(1, 0, bytes);
+            want += bytes;
+            assert_eq!(clients.bytes(1) as i64, want);
+        }
+        clients.go(1);
+        clients.enter(1, 0, 0);
+        assert_eq!(clients.bytes(1), 0);
     }
 
     #[test]

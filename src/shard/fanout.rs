@@ -330,9 +330,8 @@ impl<R: Ring> Shard<R> {
     }
 
     fn send_now(&mut self, socket: u32, gather: Gather, events: u32) {
-        let client = self.clients.at(socket);
-        client.note_sent(self.tick, events, gather.len);
-        let token = Kind::Deliver.token(socket, client.generation());
+        self.clients.note_sent(socket, self.tick, events, gather.len);
+        let token = Kind::Deliver.token(socket, self.clients.at(socket).generation());
         self.ring.send_now(Socket(socket), gather, token);
     }
 
@@ -355,8 +354,7 @@ impl<R: Ring> Shard<R> {
             true
         });
         let cut = self.cut_records(seat, range.start, range.end, sent);
-        let client = self.clients.at(token.index());
-        client.count(i64::from(cut.whole) - events, sent as i64 - bytes);
+        self.clients.account(token.index(), i64::from(cut.whole) - events, sent as i64 - bytes);
         let mut outbox = Outbox::new(token.index(), cut.at, Then::Stream);
         if let Some((seq, piece)) = cut.rest {
             (outbox.rest, outbox.rest_of) = (smallvec::smallvec![Part::Shared(piece)], Some(seq));

@@ -280,7 +280,7 @@ impl<R: Ring> Shard<R> {
 
     fn count_sent(&mut self, socket: u32, is_stream: bool, events: u32, bytes: usize) {
         if is_stream {
-            self.clients.at(socket).count(i64::from(events), bytes as i64);
+            self.clients.account(socket, i64::from(events), bytes as i64);
         }
     }
 

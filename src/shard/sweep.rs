@@ -115,9 +115,9 @@ impl<R: Ring> Shard<R> {
             match self.clients.stage(place) {
                 Stage::Live { quiet_since } if quiet_for(quiet_since, self.tick) < self.sweep.quiet => continue,
                 Stage::Live { .. } => {
-                    let client = self.clients.at(place);
-                    client.note_sent(self.tick, 0, COMMENT.len);
-                    self.ring.send_now(Socket(place), gather, Kind::Comment.token(place, client.generation()));
+                    self.clients.note_sent(place, self.tick, 0, COMMENT.len);
+                    let token = Kind::Comment.token(place, self.clients.at(place).generation());
+                    self.ring.send_now(Socket(place), gather, token);
                     sent += 1;
                 }
                 Stage::H2(_) => self.care_for(place, self.sweep.quiet),
@@ -154,14 +154,18 @@ impl<R: Ring> Shard<R> {
     /// A comment did not go out whole: what is left of it must, before anything else.
     pub(super) fn on_comment_cut(&mut self, token: Token, result: Result<u32, Errno>) {
         let socket = token.index();
-        let Some(client) = self.clients.find(token) else { return };
+        if self.clients.find(token).is_none() {
+            return;
+        }
         match result {
             // No room for a comment means that there is enough to read already.
-            Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) | Ok(0) => client.count(0, -i64::from(COMMENT.len)),
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) | Ok(0) => {
+                self.clients.account(socket, 0, -i64::from(COMMENT.len));
+            }
             Err(error) => self.end(socket, super::ending_of(error)),
             Ok(sent) => {
                 let rest = cut(COMMENT, sent as usize);
-                client.count(0, -i64::from(rest.len));
+                self.clients.account(socket, 0, -i64::from(rest.len));
                 let mut outbox = Outbox::new(socket, self.reader.seen(), Then::Stream);
                 outbox.rest = smallvec::smallvec![Part::Shared(rest)];
                 self.put_behind(socket, outbox);

@@ -554,7 +554,7 @@ impl<R: Ring> Shard<R> {
         let frames = composition.frames_at..composition.frames.len();
         let client = What::Frames.token(socket, generation);
         composition.sends.push(Composed { client, bits, frames, len: composition.len });
-        self.clients.at(socket).count(0, composition.len as i64);
+        self.clients.account(socket, 0, composition.len as i64);
         self.ring.send_now(Socket(socket), gather, token);
         true
     }
@@ -573,7 +573,7 @@ impl<R: Ring> Shard<R> {
         }
         let len = composition.len as i64;
         composition.frames.truncate(composition.frames_at);
-        self.clients.at(socket).count(0, len);
+        self.clients.account(socket, 0, len);
         self.wait_for_room(key, outbox);
     }
 
