@@ -1,15 +1,16 @@
 //! Finding what a subscriber missed: merging the chains of its topics from a position on.
 //!
-//! Costs as much as was missed, however much else passed. Hints in the memberships let the next search begin where the
-//! last one ended; a hint that went stale only costs time.
+//! Costs as much as was missed, however much else passed. The next search begins where the last one ended: at a record
+//! of the topic itself, or, with several topics, where hints in the memberships say; one that went stale only costs
+//! time.
 
 use super::log::{Chain, Reader, Seq};
-use super::topics::{Memberships, Topics};
+use super::topics::{Seat, Topics};
 
 /// Scratch for one search after another, so that none allocates.
 #[derive(Default)]
 pub struct Missed {
-    /// The next record of each chain that has one, with its link and membership (`None` for the notices to everyone).
+    /// The next record of each chain that has one, with its link and, for the hint, its membership.
     heads: Vec<Head>,
 }
 
@@ -21,18 +22,18 @@ struct Head {
 }
 
 impl Missed {
-    /// Visits the records from `from` on, among those that `reader` has seen, that concern the holder of `memberships`:
+    /// Visits the records from `from` on, among those that `reader` has seen, that concern the holder of `seat`:
     /// each once, in order, until `visit` declines one. Returns the position to go on from: the record declined, or
     /// what was seen in all (`from` itself, when that lies beyond).
     pub fn visit(
         &mut self,
         reader: &Reader,
         topics: &mut Topics,
-        memberships: Memberships,
+        seat: Seat,
         from: Seq,
         mut visit: impl FnMut(Seq) -> bool,
     ) -> Seq {
-        self.find_heads(reader, topics, memberships, from);
+        self.find_heads(reader, topics, seat, from);
         let mut visited = None;
         while let Some(at) = self.least() {
             let head = self.heads[at];
@@ -46,22 +47,18 @@ impl Missed {
         reader.seen().max(from)
     }
 
-    /// The first record from `from` on that concerns the holder of `memberships`.
-    pub fn first(&mut self, reader: &Reader, topics: &mut Topics, memberships: Memberships, from: Seq) -> Option<Seq> {
-        let next = self.visit(reader, topics, memberships, from, |_| false);
+    /// The first record from `from` on that concerns the holder of `seat`.
+    pub fn first(&mut self, reader: &Reader, topics: &mut Topics, seat: Seat, from: Seq) -> Option<Seq> {
+        let next = self.visit(reader, topics, seat, from, |_| false);
         (next < reader.seen()).then_some(next)
     }
 
     /// Forgets where the last search of this subscriber ended: it has been up to date since.
-    pub fn forget(topics: &mut Topics, memberships: Memberships) {
-        let mut next = topics.list(memberships).next();
-        while let Some(membership) = next {
-            topics.set_hint(membership, 0);
-            next = topics.next_of(membership);
-        }
+    pub fn forget(topics: &mut Topics, seat: Seat) {
+        topics.forget_hints(seat);
     }
 
-    fn find_heads(&mut self, reader: &Reader, topics: &mut Topics, memberships: Memberships, from: Seq) {
+    fn find_heads(&mut self, reader: &Reader, topics: &mut Topics, seat: Seat, from: Seq) {
         self.heads.clear();
         if from >= reader.seen() {
             return;
@@ -69,11 +66,11 @@ impl Missed {
         if let Some((seq, link)) = reader.first_of(Chain::Everyone, None, from) {
             self.heads.push(Head { seq, link, membership: None });
         }
-        for membership in topics.list(memberships) {
-            let (hash, name) = topics.name(topics.topic_of(membership));
-            let hint = reader.expand(topics.hint(membership));
+        for (topic, membership) in topics.list(seat) {
+            let (hash, name) = topics.name(topic);
+            let hint = membership.and_then(|membership| reader.expand(topics.hint(membership)));
             if let Some((seq, link)) = reader.first_of(Chain::Topic { hash, name }, hint, from) {
-                self.heads.push(Head { seq, link, membership: Some(membership) });
+                self.heads.push(Head { seq, link, membership });
             }
         }
         // The least comes last, where it is cheap to take and to put back.

@@ -12,4 +12,4 @@ pub mod topics;
 
 pub use catchup::Missed;
 pub use log::{Format, Frames, Kind, Log, Place, Reader, Record, Seq, Span, Writer};
-pub use topics::{Subscriber, TopicId, Topics};
+pub use topics::{Seat, Subscriber, TopicId, Topics};

@@ -1,16 +1,17 @@
 //! The topics of one shard and who wants them.
 //!
-//! A topic exists as long as it has a member. Its members stand densely in one list; each membership knows its place
-//! there, so joining and leaving cost as much as the client has topics.
+//! A topic exists as long as it has a member. Its members stand densely in one list; whoever is in it knows its place
+//! there, so joining and leaving cost as much as the client has topics. Nearly everybody has one: such a subscriber
+//! keeps topic and place itself, in its [`Seat`], and is told when its place changes.
 //!
-//! Invariants: `members[m.at].membership == m` for every membership m; while a fan-out walks a list, the members before
-//! its cursor have been visited and those from it on have not.
+//! Invariants: the member at a seat's place, or at that of a membership, is its subscriber or that membership; while a
+//! fan-out walks a list, the members before its cursor have been visited and those from it on have not.
 
 use hashbrown::HashTable;
 use slab::Slab;
 use smallvec::SmallVec;
 
-/// Whoever is subscribed: a number that the shard chose.
+/// Whoever is subscribed: a number below 2^31 that the shard chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subscriber(pub u32);
 
@@ -18,25 +19,53 @@ pub struct Subscriber(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(u32);
 
-/// A subscriber's memberships: the first of a list. 4 bytes.
+/// Where a subscriber stands, for it to keep. 8 bytes; with the 4 of its [`Member`] that is all for one topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memberships(u32);
+pub struct Seat {
+    /// The only topic, or [`SEVERAL`], or [`NOTHING`].
+    topic: u32,
+    /// The place in its list; of several topics the first membership.
+    at: u32,
+}
 
-impl Memberships {
+const NOTHING: u32 = u32::MAX;
+const SEVERAL: u32 = u32::MAX - 1;
+
+/// What a seat says.
+enum Held {
+    Nothing,
+    One { topic: u32, at: u32 },
+    Several { first: u32 },
+}
+
+impl Seat {
     /// Of somebody who is in no topic.
-    pub const NONE: Self = Self(u32::MAX);
+    pub const NONE: Self = Self { topic: NOTHING, at: NOTHING };
+
+    /// Whether it is in exactly one.
+    pub fn is_single(self) -> bool {
+        matches!(self.held(), Held::One { .. })
+    }
+
+    fn held(self) -> Held {
+        match self.topic {
+            NOTHING => Held::Nothing,
+            SEVERAL => Held::Several { first: self.at },
+            topic => Held::One { topic, at: self.at },
+        }
+    }
 }
 
-/// One entry in a topic's list.
-#[derive(Clone, Copy, Debug)]
-pub struct Member {
-    /// Who.
-    pub subscriber: Subscriber,
-    membership: u32,
-}
+/// One entry in a topic's list: a subscriber that has no other topic, or the membership of one that has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member(u32);
 
-/// 16 bytes for each topic of each subscriber, besides the 8 of [`Member`].
+/// Marks memberships among the members.
+const MEMBERSHIP: u32 = 1 << 31;
+
+/// One of several topics of a subscriber: 20 bytes, besides the 4 of its [`Member`].
 struct Membership {
+    subscriber: Subscriber,
     topic: u32,
     /// Place in the topic's list.
     at: u32,
@@ -46,11 +75,20 @@ struct Membership {
     hint: u32,
 }
 
+/// A member met on a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Met {
+    /// Who.
+    pub subscriber: Subscriber,
+    /// Whether it has no other topic.
+    pub is_single: bool,
+}
+
 /// What is known of one topic.
 struct Topic {
     name: Box<[u8]>,
     hash: u64,
-    members: SmallVec<[Member; 2]>,
+    members: SmallVec<[Member; 4]>,
     /// Scratch of the fan-out: which of the batch's topics this is.
     mark: u32,
 }
@@ -65,7 +103,7 @@ pub struct Topics {
     topics: Slab<Topic>,
     memberships: Vec<Membership>,
     free: Option<u32>,
-    membership_count: usize,
+    member_count: usize,
     walk: Option<Walk>,
 }
 
@@ -77,49 +115,59 @@ struct Walk {
 }
 
 impl Topics {
-    /// Topics with room for `memberships`, before that list has to move. Address space is all that it takes.
-    pub fn with_room(memberships: usize) -> Self {
-        Self { memberships: Vec::with_capacity(memberships), ..Self::default() }
-    }
-
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.len()
     }
 
-    /// How many memberships there are.
-    pub fn membership_count(&self) -> usize {
-        self.membership_count
+    /// How many members all of them have together.
+    pub fn member_count(&self) -> usize {
+        self.member_count
     }
 
     /// Makes `subscriber` a member of the topics with these hashes and names, which are all different.
     pub fn join<'a>(
         &mut self,
         subscriber: Subscriber,
-        topics: impl DoubleEndedIterator<Item = (u64, &'a [u8])>,
-    ) -> Memberships {
-        let mut first = Memberships::NONE;
+        topics: impl DoubleEndedIterator<Item = (u64, &'a [u8])> + ExactSizeIterator,
+    ) -> Seat {
+        debug_assert!(subscriber.0 < MEMBERSHIP);
+        let is_single = topics.len() == 1;
+        let mut seat = Seat::NONE;
         for (hash, name) in topics.rev() {
             let topic = self.find_or_make(hash, name);
             let at = self.topics[topic as usize].members.len() as u32;
-            let membership = self.new_membership(Membership { topic, at, next: first.0, hint: 0 });
-            self.topics[topic as usize].members.push(Member { subscriber, membership });
-            first = Memberships(membership);
+            let member = if is_single {
+                seat = Seat { topic, at };
+                Member(subscriber.0)
+            } else {
+                let membership = Membership { subscriber, topic, at, next: seat.at, hint: 0 };
+                seat = Seat { topic: SEVERAL, at: self.new_membership(membership) };
+                Member(MEMBERSHIP | seat.at)
+            };
+            self.topics[topic as usize].members.push(member);
+            self.member_count += 1;
         }
-        first
+        seat
     }
 
-    /// Ends all memberships of one subscriber. Topics without members go.
-    pub fn leave(&mut self, memberships: Memberships) {
-        let mut at = memberships.0;
-        while at != u32::MAX {
-            let Membership { topic, at: place, next, .. } = self.memberships[at as usize];
-            self.remove_member(topic, place);
-            self.memberships[at as usize].next = self.free.replace(at).unwrap_or(u32::MAX);
-            self.membership_count -= 1;
-            at = next;
+    /// Ends all that the subscriber with this seat has joined. Topics without members go. Others may move up: `moved`
+    /// hears of those that have to keep a new seat.
+    pub fn leave(&mut self, seat: Seat, mut moved: impl FnMut(Subscriber, Seat)) {
+        match seat.held() {
+            Held::Nothing => {}
+            Held::One { topic, at } => self.remove_member(topic, at, &mut moved),
+            Held::Several { first } => {
+                let mut membership = first;
+                while membership != NOTHING {
+                    let Membership { topic, at, next, .. } = self.memberships[membership as usize];
+                    self.remove_member(topic, at, &mut moved);
+                    self.memberships[membership as usize].next = self.free.replace(membership).unwrap_or(NOTHING);
+                    membership = next;
+                }
+            }
         }
-        if self.membership_count == 0 {
+        if self.member_count == 0 {
             self.give_memory_back();
         }
     }
@@ -127,11 +175,6 @@ impl Topics {
     /// The topic with this hash and name, if anybody wants it.
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<TopicId> {
         self.table.find(hash, |&topic| *self.topics[topic as usize].name == *name).map(|&topic| TopicId(topic))
-    }
-
-    /// Its members, in no order.
-    pub fn members(&self, topic: TopicId) -> &[Member] {
-        &self.topics[topic.0 as usize].members
     }
 
     /// Hash and name of a topic.
@@ -164,13 +207,13 @@ impl Topics {
     }
 
     /// The next member of the walk. Members that come or go meanwhile neither hide another nor show one twice.
-    pub fn walk(&mut self) -> Option<Subscriber> {
+    pub fn walk(&mut self) -> Option<Met> {
         let walk = self.walk.as_mut()?;
         let member = self.topics.get(walk.topic as usize).and_then(|topic| topic.members.get(walk.at as usize));
         match member {
-            Some(member) => {
+            Some(&member) => {
                 walk.at += 1;
-                Some(member.subscriber)
+                Some(self.met(member))
             }
             None => {
                 self.walk = None;
@@ -179,29 +222,35 @@ impl Topics {
         }
     }
 
-    /// The topics of a subscriber.
-    pub fn topics_of(&self, memberships: Memberships) -> impl Iterator<Item = TopicId> + '_ {
-        self.list(memberships).map(|at| TopicId(self.memberships[at as usize].topic))
+    fn met(&self, member: Member) -> Met {
+        if member.0 & MEMBERSHIP == 0 {
+            return Met { subscriber: Subscriber(member.0), is_single: true };
+        }
+        let membership = &self.memberships[(member.0 & !MEMBERSHIP) as usize];
+        Met { subscriber: membership.subscriber, is_single: false }
     }
 
-    /// Whether it is exactly one.
-    pub fn is_single(&self, memberships: Memberships) -> bool {
-        memberships.0 != u32::MAX && self.memberships[memberships.0 as usize].next == u32::MAX
+    /// The only topic of a subscriber, if it has just one.
+    pub fn single(&self, seat: Seat) -> Option<TopicId> {
+        match seat.held() {
+            Held::One { topic, .. } => Some(TopicId(topic)),
+            _ => None,
+        }
     }
 
-    /// The memberships of a subscriber with their topics and hints, for the search of what it missed.
-    pub(super) fn list(&self, memberships: Memberships) -> impl Iterator<Item = u32> + '_ {
-        let first = (memberships.0 != u32::MAX).then_some(memberships.0);
-        std::iter::successors(first, |&at| self.next_of(at))
-    }
-
-    pub(super) fn next_of(&self, membership: u32) -> Option<u32> {
-        let next = self.memberships[membership as usize].next;
-        (next != u32::MAX).then_some(next)
-    }
-
-    pub(super) fn topic_of(&self, membership: u32) -> TopicId {
-        TopicId(self.memberships[membership as usize].topic)
+    /// The topics of a subscriber, those of several with the membership, for the search of what it missed.
+    pub(super) fn list(&self, seat: Seat) -> impl Iterator<Item = (TopicId, Option<u32>)> + '_ {
+        let (one, first) = match seat.held() {
+            Held::Nothing => (None, None),
+            Held::One { topic, .. } => (Some((TopicId(topic), None)), None),
+            Held::Several { first } => (None, Some(first)),
+        };
+        let several = std::iter::successors(first, |&at| {
+            let next = self.memberships[at as usize].next;
+            (next != NOTHING).then_some(next)
+        });
+        let topic_of = |at: u32| (TopicId(self.memberships[at as usize].topic), Some(at));
+        one.into_iter().chain(several.map(topic_of))
     }
 
     pub(super) fn hint(&self, membership: u32) -> u32 {
@@ -210,6 +259,17 @@ impl Topics {
 
     pub(super) fn set_hint(&mut self, membership: u32, hint: u32) {
         self.memberships[membership as usize].hint = hint;
+    }
+
+    /// Forgets the hints of a subscriber.
+    pub(super) fn forget_hints(&mut self, seat: Seat) {
+        let Held::Several { first } = seat.held() else { return };
+        let mut next = first;
+        while next != NOTHING {
+            let membership = &mut self.memberships[next as usize];
+            membership.hint = 0;
+            next = membership.next;
+        }
     }
 
     fn find_or_make(&mut self, hash: u64, name: &[u8]) -> u32 {
@@ -224,10 +284,9 @@ impl Topics {
     }
 
     fn new_membership(&mut self, membership: Membership) -> u32 {
-        self.membership_count += 1;
         if let Some(at) = self.free {
             let next = self.memberships[at as usize].next;
-            self.free = (next != u32::MAX).then_some(next);
+            self.free = (next != NOTHING).then_some(next);
             self.memberships[at as usize] = membership;
             return at;
         }
@@ -235,19 +294,27 @@ impl Topics {
         self.memberships.len() as u32 - 1
     }
 
-    fn remove_member(&mut self, topic: u32, mut place: u32) {
-        let members = &mut self.topics[topic as usize].members;
+    fn remove_member(&mut self, topic: u32, mut place: u32, moved: &mut impl FnMut(Subscriber, Seat)) {
+        let Self { topics, memberships, walk, .. } = self;
+        let members = &mut topics[topic as usize].members;
+        let mut move_up = |member: Member, at: u32| match member.0 & MEMBERSHIP {
+            0 => moved(Subscriber(member.0), Seat { topic, at }),
+            _ => memberships[(member.0 & !MEMBERSHIP) as usize].at = at,
+        };
         // A visited place must be filled by a visited member, or the walk would miss the one that moves there.
-        if let Some(walk) = self.walk.as_mut().filter(|walk| walk.topic == topic && place < walk.at) {
+        if let Some(walk) = walk.as_mut().filter(|walk| walk.topic == topic && place < walk.at) {
             walk.at -= 1;
             members.swap(place as usize, walk.at as usize);
-            self.memberships[members[place as usize].membership as usize].at = place;
+            if place != walk.at {
+                move_up(members[place as usize], place);
+            }
             place = walk.at;
         }
         members.swap_remove(place as usize);
-        if let Some(moved) = members.get(place as usize) {
-            self.memberships[moved.membership as usize].at = place;
+        if let Some(&member) = members.get(place as usize) {
+            move_up(member, place);
         }
+        self.member_count -= 1;
         if members.is_empty() {
             self.remove_topic(topic);
         } else if members.len() * 4 <= members.capacity() && members.spilled() {
@@ -269,7 +336,7 @@ impl Topics {
     fn give_memory_back(&mut self) {
         self.table = HashTable::new();
         self.topics = Slab::new();
-        self.memberships = Vec::with_capacity(self.memberships.capacity());
+        self.memberships = Vec::new();
         self.free = None;
     }
 }

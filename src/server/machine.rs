@@ -6,18 +6,30 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Largest table of sockets that a ring takes, whatever the limit of open files says.
 const SLOTS_MAX: u64 = 1 << 20;
 
-/// Allocations from this size on get pages of their own, and give them back: an event or two fits below.
+/// Allocations from this size on get pages of their own, and give them back: an event or a request head fits below. A
+/// list that grows with the clients moves by its pages then, and leaves no hole behind for each size it had: from 128
+/// KiB on, holes were an eighth of what 100,000 clients took.
 #[cfg(target_env = "gnu")]
-const OWN_PAGES_FROM: i32 = 128 * 1024;
+const OWN_PAGES_FROM: i32 = 32 * 1024;
+
+/// Free memory at the end of a heap (each thread has one) from which on it goes back, and what then stays for the next
+/// use. What a crowd takes while it comes or goes is soon free again, some 300 KiB on each shard; by itself glibc keeps
+/// 128 KiB of that.
+#[cfg(target_env = "gnu")]
+const GIVEN_BACK_FROM: i32 = 64 * 1024;
+#[cfg(target_env = "gnu")]
+const KEPT: i32 = 16 * 1024;
 
 /// Has large allocations given back to the machine when they are freed. Without this, glibc takes the first of them
 /// that is freed for the usual size, and keeps what a crowd of publishers once needed for ever.
 pub fn give_memory_back() {
     // Other allocators do so by themselves.
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets a number of the allocator, under its lock.
+    // SAFETY: sets numbers of the allocator, under its lock.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES_FROM);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, GIVEN_BACK_FROM);
+        libc::mallopt(libc::M_TOP_PAD, KEPT);
     }
 }
 

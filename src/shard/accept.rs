@@ -8,7 +8,7 @@ use super::tokens::Kind;
 use super::{Due, Ending, Idle, Shard};
 use crate::base::log::Level;
 use crate::base::log::access;
-use crate::hub::topics::Memberships;
+use crate::hub::Seat;
 use crate::ring::{Armed, Errno, Listener, Ring, Socket, Token};
 
 /// How long a listener rests after an error that waiting may mend (no memory, no descriptors).
@@ -167,10 +167,10 @@ impl<R: Ring> Shard<R> {
         self.log_stream_end(socket, ending);
         let client = self.clients.at(socket);
         let (stage, generation, profile) = (client.stage(), client.generation(), client.profile);
-        let memberships = std::mem::replace(&mut client.memberships, Memberships::NONE);
+        let seat = std::mem::replace(&mut client.seat, Seat::NONE);
         debug_assert_ne!(stage, Stage::Free);
         if stage != Stage::Free {
-            self.topics.leave(memberships);
+            self.leave_topics(seat);
         }
         let flight = self.flight_of(stage);
         // Memory that the client has been sent without a copy stays with the kernel until it has it; when it goes, or
@@ -187,7 +187,7 @@ impl<R: Ring> Shard<R> {
                 in_place |= self.is_sending_in_place(key);
                 self.orphan_outbox(key);
             }
-            Stage::Live | Stage::Free => {}
+            Stage::Live { .. } | Stage::Free => {}
         }
         self.profiles.release(profile);
         self.clients.go(socket);
@@ -205,7 +205,7 @@ impl<R: Ring> Shard<R> {
     /// One line for each stream that ends.
     fn log_stream_end(&mut self, socket: u32, ending: Ending) {
         let client = self.clients.at(socket).clone();
-        if !matches!(client.stage(), Stage::Live | Stage::Behind(_)) {
+        if !matches!(client.stage(), Stage::Live { .. } | Stage::Behind(_)) {
             return;
         }
         self.counts.delivered += u64::from(client.events);
@@ -217,7 +217,7 @@ impl<R: Ring> Shard<R> {
         let duration = super::ticks_for(self.tick - client.since);
         let reason = ending.to_string();
         self.log.access("sse", |fields| {
-            let (events, bytes) = (u64::from(client.events), client.bytes());
+            let (events, bytes) = (u64::from(client.events), self.clients.bytes(socket));
             access::Request { events, duration, bytes, ..profile.line(&remote, 200, &reason) }.write(fields);
         });
     }

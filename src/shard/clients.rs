@@ -1,14 +1,16 @@
 //! The clients of one shard: one entry per place in the ring's table of sockets.
 //!
-//! What an idle client holds is counted here: [`Client`] is 40 bytes, a membership 16 and its entry in the topic's list
-//! 8. Everything else belongs to those who are in a request or have fallen behind.
+//! What an idle client holds is counted here: [`Client`] is 36 bytes, its entry in the list of its topic 4. Whoever has
+//! several topics has 24 for each of them instead of the 4. Everything else belongs to those who are in a request or
+//! have fallen behind.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use slab::Slab;
 
 use super::profiles::ProfileId;
-use crate::hub::topics::Memberships;
+use crate::hub::Seat;
 use crate::ring::Token;
 
 /// The life of a client socket.
@@ -18,8 +20,8 @@ pub(super) enum Stage {
     Free,
     /// Between accept and the start of a stream, or between two short answers: key of its request.
     Request(u32),
-    /// Subscribed and up to date: nothing is pending, nothing is kept.
-    Live,
+    /// Subscribed and up to date: nothing is pending, nothing is kept but the tick of the last bytes sent.
+    Live { quiet_since: u32 },
     /// Subscribed, with bytes still to be sent: key of its outbox.
     Behind(u32),
     /// HTTP/2, with streams of its own: key of its connection.
@@ -38,31 +40,29 @@ enum Peer {
 /// One client, as small as can be: there may be a million. Hot: fan-out touches it for every delivery.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// The stage in the upper three bits, the key of what it has in the others.
+    /// The stage in the upper three bits, the key of what it has or the tick in the others.
     stage: u32,
     /// The address, or its index.
     peer: u32,
     generation: [u8; 3],
     /// What kind of `peer`, [`COPIES`], and in the other bits how often its bytes were not wanted.
     flags: u8,
-    pub memberships: Memberships,
+    pub seat: Seat,
     pub profile: ProfileId,
-    /// Tick of the last bytes sent.
-    pub quiet_since: u32,
     /// Tick of the accept, then of the request.
     pub since: u32,
     /// Events sent.
     pub events: u32,
-    /// Bytes sent, low half first: a `u64` would cost padding.
-    bytes: [u32; 2],
+    /// Low half of the bytes sent.
+    bytes: u32,
 }
 
-const _: () = assert!(size_of::<Client>() == 40);
+const _: () = assert!(size_of::<Client>() == 36);
 
-/// Keys of slabs stay below: nobody has half a billion sockets in one ring.
+/// Keys of slabs stay below: nobody has half a billion sockets in one ring. Ticks go round in it every 20 months.
 const KEY_BITS: u32 = 29;
 const KEY: u32 = (1 << KEY_BITS) - 1;
-const LIVE: u32 = 2 << KEY_BITS;
+const LIVE: u32 = 2;
 
 const PEER: u8 = 0b11;
 const PEER_V4: u8 = 1;
@@ -77,12 +77,11 @@ impl Client {
         peer: 0,
         generation: [0; 3],
         flags: 0,
-        memberships: Memberships::NONE,
+        seat: Seat::NONE,
         profile: ProfileId::NONE,
-        quiet_since: 0,
         since: 0,
         events: 0,
-        bytes: [0, 0],
+        bytes: 0,
     };
 
     pub fn stage(&self) -> Stage {
@@ -90,7 +89,7 @@ impl Client {
         match self.stage >> KEY_BITS {
             0 => Stage::Free,
             1 => Stage::Request(key),
-            2 => Stage::Live,
+            LIVE => Stage::Live { quiet_since: key },
             3 => Stage::Behind(key),
             _ => Stage::H2(key),
         }
@@ -100,7 +99,7 @@ impl Client {
         let (tag, key) = match stage {
             Stage::Free => (0, 0),
             Stage::Request(key) => (1, key),
-            Stage::Live => (2, 0),
+            Stage::Live { quiet_since } => (LIVE, quiet_since & KEY),
             Stage::Behind(key) => (3, key),
             Stage::H2(key) => (4, key),
         };
@@ -110,7 +109,7 @@ impl Client {
 
     /// Whether it is subscribed and up to date.
     pub fn is_live(&self) -> bool {
-        self.stage == LIVE
+        self.stage >> KEY_BITS == LIVE
     }
 
     /// 24 bits, counted over all places; tells the holder of a place from its predecessors.
@@ -161,18 +160,11 @@ impl Client {
 
     /// Counting ends here.
     pub const STRIKES_MAX: u8 = u8::MAX / STRIKE;
+}
 
-    /// Bytes sent on the stream.
-    pub fn bytes(&self) -> u64 {
-        u64::from(self.bytes[1]) << 32 | u64::from(self.bytes[0])
-    }
-
-    /// Counts what was sent, or takes back what was not.
-    pub fn count(&mut self, events: i64, bytes: i64) {
-        self.events = self.events.saturating_add_signed(events as i32);
-        let sum = self.bytes().saturating_add_signed(bytes);
-        self.bytes = [sum as u32, (sum >> 32) as u32];
-    }
+/// Ticks that a live client has been quiet for.
+pub(super) fn quiet_for(quiet_since: u32, tick: u32) -> u32 {
+    tick.wrapping_sub(quiet_since) & KEY
 }
 
 /// All clients of a shard, by socket.
@@ -181,13 +173,21 @@ pub(super) struct Clients {
     count: usize,
     generation: u32,
     wide: Slab<Ipv6Addr>,
+    /// High half of the bytes sent, of the few who were sent so much.
+    large: BTreeMap<u32, u32>,
 }
 
 impl Clients {
     /// Room for clients at `slots` sockets. Address space is all that it takes; a table that grew by and by would leave
     /// its earlier, smaller selves behind in the allocator.
     pub fn new(slots: u32) -> Self {
-        Self { table: Vec::with_capacity(slots as usize), count: 0, generation: 0, wide: Slab::new() }
+        Self {
+            table: Vec::with_capacity(slots as usize),
+            count: 0,
+            generation: 0,
+            wide: Slab::new(),
+            large: BTreeMap::new(),
+        }
     }
 
     /// Clients present.
@@ -209,7 +209,7 @@ impl Clients {
         debug_assert_eq!(self.table[index].stage(), Stage::Free);
         self.generation = (self.generation + 1) & Token::GENERATION_MAX;
         let client = &mut self.table[index];
-        *client = Client { since: tick, quiet_since: tick, ..Client::FREE };
+        *client = Client { since: tick, ..Client::FREE };
         client.set_stage(Stage::Request(request));
         client.set_generation(self.generation);
         self.count += 1;
@@ -223,6 +223,7 @@ impl Clients {
             self.wide.remove(key as usize);
         }
         *client = Client::FREE;
+        self.large.remove(&socket);
         self.count -= 1;
         // With nobody left, nothing is kept for the next crowd: memory returns to where it was.
         if self.count == 0 {
@@ -245,6 +246,38 @@ impl Clients {
     /// The client at `socket`, which is there.
     pub fn at(&mut self, socket: u32) -> &mut Client {
         &mut self.table[socket as usize]
+    }
+
+    /// Counts what was sent just now to one that is up to date.
+    pub fn note_sent(&mut self, socket: u32, tick: u32, events: u32, bytes: u32) {
+        let client = self.at(socket);
+        debug_assert!(client.is_live());
+        client.set_stage(Stage::Live { quiet_since: tick });
+        self.account(socket, i64::from(events), i64::from(bytes));
+    }
+
+    /// Counts what was sent, or takes back what was not.
+    pub fn account(&mut self, socket: u32, events: i64, bytes: i64) {
+        let client = self.at(socket);
+        client.events = client.events.saturating_add_signed(events as i32);
+        let sum = i64::from(client.bytes) + bytes;
+        client.bytes = sum as u32;
+        if sum >> 32 != 0 {
+            self.carry(socket, sum >> 32);
+        }
+    }
+
+    #[cold]
+    fn carry(&mut self, socket: u32, carried: i64) {
+        let high = self.large.entry(socket).or_default();
+        debug_assert!(carried >= 0 || *high > 0, "nobody takes back what was never counted");
+        *high = high.saturating_add_signed(carried as i32);
+    }
+
+    /// Bytes sent on the stream.
+    pub fn bytes(&self, socket: u32) -> u64 {
+        let high = self.large.get(&socket).copied().unwrap_or_default();
+        u64::from(high) << 32 | u64::from(self.table[socket as usize].bytes)
     }
 
     /// Remembers where a client comes from.
@@ -278,11 +311,16 @@ mod tests {
     #[test]
     fn what_shares_a_word_stays_apart() {
         let mut client = Client::FREE;
-        for stage in
-            [Stage::Request(0), Stage::Behind(KEY), Stage::H2(KEY), Stage::Live, Stage::Request(KEY), Stage::Free]
-        {
+        for stage in [
+            Stage::Request(0),
+            Stage::Behind(KEY),
+            Stage::H2(KEY),
+            Stage::Live { quiet_since: KEY },
+            Stage::Request(KEY),
+            Stage::Free,
+        ] {
             client.set_stage(stage);
-            assert_eq!((client.stage(), client.is_live()), (stage, stage == Stage::Live));
+            assert_eq!((client.stage(), client.is_live()), (stage, matches!(stage, Stage::Live { .. })));
         }
         client.set_generation(Token::GENERATION_MAX);
         client.set_copies();
@@ -291,6 +329,31 @@ mod tests {
             assert_eq!((client.peer(), client.copies()), (peer, true));
         }
         assert_eq!(client.generation(), Token::GENERATION_MAX);
+    }
+
+    #[test]
+    fn silence_is_counted_over_the_end_of_the_ticks() {
+        let mut clients = Clients::new(1);
+        clients.enter(0, 0, 0);
+        clients.at(0).set_stage(Stage::Live { quiet_since: 0 });
+        clients.note_sent(0, u32::MAX - 1, 1, 1);
+        let Stage::Live { quiet_since } = clients.stage(0) else { panic!("it was live") };
+        assert_eq!((quiet_for(quiet_since, u32::MAX), quiet_for(quiet_since, 3)), (1, 5));
+    }
+
+    #[test]
+    fn bytes_are_counted_beyond_four_gigabytes_and_taken_back() {
+        let mut clients = Clients::new(2);
+        clients.enter(1, 0, 0);
+        let mut want = 0;
+        for bytes in [1 << 31, 1 << 31, 5, -6, 1, 3 << 33, -1, -(3 << 33)] {
+            clients.account(1, 0, bytes);
+            want += bytes;
+            assert_eq!(clients.bytes(1) as i64, want);
+        }
+        clients.go(1);
+        clients.enter(1, 0, 0);
+        assert_eq!(clients.bytes(1), 0);
     }
 
     #[test]

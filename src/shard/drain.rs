@@ -84,7 +84,7 @@ impl<R: Ring> Shard<R> {
 
     fn say_farewell(&mut self, socket: u32) {
         match self.clients.stage(socket) {
-            Stage::Live => {
+            Stage::Live { .. } => {
                 let millis = self.settings.policy.retry_millis + (self.ring.random() % JITTER_MAX) as i64;
                 let mut words = Vec::with_capacity(32);
                 sse::retry(millis, &mut words);

@@ -16,8 +16,8 @@ use super::clients::Stage;
 use super::h2;
 use super::outbox::{Outbox, Then, cut};
 use super::tokens::Kind;
-use crate::hub::topics::Memberships;
-use crate::hub::{Format, Kind as Whom, Reader, Seq, TopicId};
+use crate::hub::topics::Met;
+use crate::hub::{Format, Kind as Whom, Reader, Seat, Seq, TopicId};
 use crate::ring::{Errno, GATHER_MAX, Gather, Part, Piece, Ring, Socket, Token};
 
 /// Noting that a stream has something to send costs a fraction of a send.
@@ -202,7 +202,7 @@ impl<R: Ring> Shard<R> {
             return false;
         }
         while *left > 0 {
-            let Some(subscriber) = self.topics.walk() else {
+            let Some(Met { subscriber, is_single }) = self.topics.walk() else {
                 self.fanout.step = Step::Topic(index + 1);
                 if index + 1 < self.fanout.used {
                     let next = self.fanout.touched[index + 1].topic.expect("a touched topic has its id");
@@ -216,11 +216,10 @@ impl<R: Ring> Shard<R> {
                 *left -= u32::from(is_new || self.fanout.strides.is_multiple_of(STRIDES_PER_SEND));
                 continue;
             }
-            let client = self.clients.at(subscriber.0);
-            if !client.is_live() {
+            if !self.clients.at(subscriber.0).is_live() {
                 continue;
             }
-            if self.topics.is_single(client.memberships) {
+            if is_single {
                 *left -= 1;
                 self.deliver_topic(subscriber.0, index);
             } else {
@@ -235,7 +234,7 @@ impl<R: Ring> Shard<R> {
         while *left > 0 && from < self.fanout.several.len() {
             let (socket, index) = self.fanout.several[from];
             let same = self.fanout.several[from..].iter().take_while(|entry| entry.0 == socket).count();
-            if self.clients.stage(socket) == Stage::Live {
+            if matches!(self.clients.stage(socket), Stage::Live { .. }) {
                 *left -= 1;
                 if same == 1 {
                     self.deliver_topic(socket, index as usize);
@@ -256,7 +255,7 @@ impl<R: Ring> Shard<R> {
         let gather = self.ring.gather(&[super::piece_of(span, Format::Sse)]);
         while *left > 0 && place < self.clients.places() {
             match self.clients.stage(place) {
-                Stage::Live => {
+                Stage::Live { .. } => {
                     *left -= 1;
                     self.send_now(place, gather, 1);
                 }
@@ -331,10 +330,8 @@ impl<R: Ring> Shard<R> {
     }
 
     fn send_now(&mut self, socket: u32, gather: Gather, events: u32) {
-        let client = self.clients.at(socket);
-        client.quiet_since = self.tick;
-        client.count(i64::from(events), i64::from(gather.len));
-        let token = Kind::Deliver.token(socket, client.generation());
+        self.clients.note_sent(socket, self.tick, events, gather.len);
+        let token = Kind::Deliver.token(socket, self.clients.at(socket).generation());
         self.ring.send_now(Socket(socket), gather, token);
     }
 
@@ -346,19 +343,18 @@ impl<R: Ring> Shard<R> {
             Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => 0,
             Err(error) => return self.end(token.index(), super::ending_of(error)),
         };
-        let memberships = client.memberships;
+        let seat = client.seat;
         self.counts.cut += 1;
         let range = self.fanout.range.clone();
         let (mut events, mut bytes) = (0, 0);
         let reader = &self.reader;
-        self.missed.visit(reader, &mut self.topics, memberships, range.start, |seq| {
+        self.missed.visit(reader, &mut self.topics, seat, range.start, |seq| {
             events += 1;
             bytes += i64::from(reader.record(seq).frame_len(Format::Sse));
             true
         });
-        let cut = self.cut_records(memberships, range.start, range.end, sent);
-        let client = self.clients.at(token.index());
-        client.count(i64::from(cut.whole) - events, sent as i64 - bytes);
+        let cut = self.cut_records(seat, range.start, range.end, sent);
+        self.clients.account(token.index(), i64::from(cut.whole) - events, sent as i64 - bytes);
         let mut outbox = Outbox::new(token.index(), cut.at, Then::Stream);
         if let Some((seq, piece)) = cut.rest {
             (outbox.rest, outbox.rest_of) = (smallvec::smallvec![Part::Shared(piece)], Some(seq));
@@ -367,14 +363,14 @@ impl<R: Ring> Shard<R> {
     }
 
     /// Finds where `sent` bytes end among the records of a client in `from..until`.
-    pub(super) fn cut_records(&mut self, memberships: Memberships, from: Seq, until: Seq, sent: usize) -> Cut {
+    pub(super) fn cut_records(&mut self, seat: Seat, from: Seq, until: Seq, sent: usize) -> Cut {
         let mut left = sent;
         let mut found = Cut { whole: 0, at: until, rest: None };
         if from >= until {
             return found;
         }
         let reader = &self.reader;
-        let end = self.missed.visit(reader, &mut self.topics, memberships, from, |seq| {
+        let end = self.missed.visit(reader, &mut self.topics, seat, from, |seq| {
             let span = reader.span(reader.record(seq), Format::Sse);
             if seq >= until || left == 0 {
                 return false;

@@ -89,8 +89,8 @@ impl<R: Ring> Shard<R> {
         if !is_stream || at >= tail {
             return;
         }
-        let memberships = self.clients.at(socket).memberships;
-        match self.missed.first(&self.reader, &mut self.topics, memberships, at) {
+        let seat = self.clients.at(socket).seat;
+        match self.missed.first(&self.reader, &mut self.topics, seat, at) {
             None => self.outboxes[key as usize].at = self.reader.seen(),
             Some(seq) if seq >= tail => self.outboxes[key as usize].at = seq,
             Some(_) if self.settings.slow_consumer == SlowConsumer::Close => self.end_lapped(socket),

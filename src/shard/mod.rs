@@ -256,7 +256,7 @@ impl<R: Ring> Shard<R> {
             requests: Slab::new(),
             bodies_len: 0,
             profiles: Profiles::default(),
-            topics: Topics::with_room(settings.slots as usize),
+            topics: Topics::default(),
             missed: Missed::default(),
             fanout: Fanout::default(),
             outboxes: Slab::new(),
@@ -442,7 +442,7 @@ impl<R: Ring> Shard<R> {
             && self.outboxes.is_empty()
             && self.unreleased.is_empty()
             && self.topics.topic_count() == 0
-            && self.topics.membership_count() == 0
+            && self.topics.member_count() == 0
             && self.bodies_len == 0
             && self.profiles.is_empty()
             && self.connections.is_empty()

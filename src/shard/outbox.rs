@@ -60,6 +60,8 @@ pub(super) struct Outbox {
     pub alarm: Option<Alarm>,
     /// Whether it has fired once.
     pub doubted: bool,
+    /// Tick of the last bytes sent.
+    pub quiet_since: u32,
 }
 
 /// A send under way.
@@ -103,6 +105,7 @@ impl Outbox {
             recalled: false,
             alarm: None,
             doubted: false,
+            quiet_since: 0,
         }
     }
 
@@ -141,7 +144,7 @@ impl<R: Ring> Shard<R> {
         let key = self.outboxes.insert(outbox) as u32;
         let client = self.clients.at(socket);
         client.set_stage(Stage::Behind(key));
-        Missed::forget(&mut self.topics, client.memberships);
+        Missed::forget(&mut self.topics, client.seat);
         self.pump(key);
     }
 
@@ -182,9 +185,9 @@ impl<R: Ring> Shard<R> {
                 parts.push(Part::Own(text.clone()));
                 notice = Some(text);
             }
-            let memberships = self.clients.at(socket).memberships;
+            let seat = self.clients.at(socket).seat;
             let (reader, start) = (&self.reader, until);
-            until = self.missed.visit(reader, &mut self.topics, memberships, start, |seq| {
+            until = self.missed.visit(reader, &mut self.topics, seat, start, |seq| {
                 let span = reader.span(reader.record(seq), Format::Sse);
                 let fits = len + span.len as usize <= WRITE_LEN_MAX || len == 0;
                 let added = fits && add_piece(&mut parts, super::piece_of(span, Format::Sse));
@@ -228,8 +231,8 @@ impl<R: Ring> Shard<R> {
         }
         self.take_off(key, socket, &sending, sent);
         if sent > 0 {
-            self.clients.at(socket).quiet_since = self.tick;
             let outbox = &mut self.outboxes[key as usize];
+            outbox.quiet_since = self.tick;
             outbox.doubted = false;
             if let Some(alarm) = outbox.alarm.take() {
                 self.wheel.disarm(alarm);
@@ -264,8 +267,8 @@ impl<R: Ring> Shard<R> {
             outbox.gap = None;
         }
         let at = outbox.at;
-        let memberships = self.clients.at(socket).memberships;
-        let cut = self.cut_records(memberships, at, sending.until, left);
+        let seat = self.clients.at(socket).seat;
+        let cut = self.cut_records(seat, at, sending.until, left);
         let outbox = &mut self.outboxes[key as usize];
         outbox.at = cut.at;
         if let Some((seq, piece)) = cut.rest {
@@ -277,7 +280,7 @@ impl<R: Ring> Shard<R> {
 
     fn count_sent(&mut self, socket: u32, is_stream: bool, events: u32, bytes: usize) {
         if is_stream {
-            self.clients.at(socket).count(i64::from(events), bytes as i64);
+            self.clients.account(socket, i64::from(events), bytes as i64);
         }
     }
 
@@ -289,8 +292,9 @@ impl<R: Ring> Shard<R> {
             // over: members of the batch must not change under it.
             Then::Stream if self.fanout.is_active() || outbox.at > self.reader.seen() => self.arrivals.push(key),
             Then::Stream => {
+                let quiet_since = outbox.quiet_since;
                 self.remove_outbox(key);
-                self.clients.at(socket).set_stage(Stage::Live);
+                self.clients.at(socket).set_stage(Stage::Live { quiet_since });
             }
             Then::Answer(after) => {
                 self.remove_outbox(key);
@@ -332,7 +336,7 @@ impl<R: Ring> Shard<R> {
             Stage::Request(key) => self.requests[key as usize].outbox()?,
             Stage::Behind(key) => key,
             Stage::H2(key) => self.outbox_of_h2(key)?,
-            Stage::Live | Stage::Free => return None,
+            Stage::Live { .. } | Stage::Free => return None,
         };
         self.outboxes.get(key as usize)?.flight.as_ref().map(Sending::flight)
     }

@@ -147,7 +147,7 @@ impl<R: Ring> Shard<R> {
                     return;
                 }
             }
-            Stage::Live | Stage::Behind(_) => {}
+            Stage::Live { .. } | Stage::Behind(_) => {}
         }
         let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
         self.ring.recv(Socket(socket), false, token);

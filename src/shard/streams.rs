@@ -4,11 +4,12 @@ use bytes::Bytes;
 
 use super::Shard;
 use super::clients::Stage;
+use super::h2;
 use super::outbox::{Gap, Outbox, Then};
 use super::profiles::Profile;
 use crate::base::id::EventId;
 use crate::dialect::{Resume, Subscription, plasma};
-use crate::hub::{Kind, Place, Seq, Subscriber};
+use crate::hub::{Kind, Place, Seat, Seq, Subscriber};
 use crate::ring::{Part, Ring};
 use crate::wire::http1::{Head, http_date};
 use crate::wire::sse::Reason;
@@ -28,10 +29,10 @@ impl<R: Ring> Shard<R> {
         self.drop_request(request);
         let log = self.reader.log();
         let topics = subscription.topics.iter().map(|name| (log.hash(name), name.as_slice()));
-        let memberships = self.topics.join(Subscriber(socket), topics);
+        let seat = self.topics.join(Subscriber(socket), topics);
         let profile = self.profiles.hold(&Profile::of(head));
         let client = self.clients.at(socket);
-        (client.memberships, client.profile) = (memberships, profile);
+        (client.seat, client.profile) = (seat, profile);
         let (at, gap) = self.place_of(subscription.resume);
         let mut outbox = Outbox::new(socket, at, Then::Stream);
         outbox.rest = smallvec::smallvec![Part::Own(self.head_of_stream(head.version_minor()))];
@@ -45,6 +46,15 @@ impl<R: Ring> Shard<R> {
             // Behind the request lies the end of what the client says, and nothing will tell of it any more.
             self.receive(socket);
         }
+    }
+
+    /// Gives up the topics of whoever had this seat.
+    pub(super) fn leave_topics(&mut self, seat: Seat) {
+        let Self { topics, clients, streams, .. } = self;
+        topics.leave(seat, |moved, seat| match h2::stream_of(moved) {
+            Some(stream) => streams.set_seat(stream, seat),
+            None => clients.at(moved.0).seat = seat,
+        });
     }
 
     /// Where a stream begins, and what it is told of what it can't have.

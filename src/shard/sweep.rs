@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::clients::Stage;
+use super::clients::{Stage, quiet_for};
 use super::outbox::{Outbox, Then, cut};
 use super::tokens::Kind;
 use super::{COMMENT, Ending, Idle, Settings, Shard};
@@ -113,19 +113,15 @@ impl<R: Ring> Shard<R> {
             let Some(place) = self.sweep.hearts.step(places) else { break };
             seen += 1;
             match self.clients.stage(place) {
-                Stage::Live => {}
-                Stage::H2(_) => {
-                    self.care_for(place, self.sweep.quiet);
-                    continue;
+                Stage::Live { quiet_since } if quiet_for(quiet_since, self.tick) < self.sweep.quiet => continue,
+                Stage::Live { .. } => {
+                    self.clients.note_sent(place, self.tick, 0, COMMENT.len);
+                    let token = Kind::Comment.token(place, self.clients.at(place).generation());
+                    self.ring.send_now(Socket(place), gather, token);
+                    sent += 1;
                 }
-                _ => continue,
-            }
-            let client = self.clients.at(place);
-            if self.tick - client.quiet_since >= self.sweep.quiet {
-                client.quiet_since = self.tick;
-                client.count(0, i64::from(COMMENT.len));
-                self.ring.send_now(Socket(place), gather, Kind::Comment.token(place, client.generation()));
-                sent += 1;
+                Stage::H2(_) => self.care_for(place, self.sweep.quiet),
+                _ => {}
             }
         }
         sent
@@ -136,7 +132,7 @@ impl<R: Ring> Shard<R> {
         let Some(probes) = &mut self.sweep.probes else { return };
         for _ in 0..self.slice_max {
             let Some(place) = probes.step(places) else { break };
-            if matches!(self.clients.stage(place), Stage::Live | Stage::Behind(_)) {
+            if matches!(self.clients.stage(place), Stage::Live { .. } | Stage::Behind(_)) {
                 let token = Kind::Peek.token(place, self.clients.at(place).generation());
                 self.ring.peek(Socket(place), token);
             }
@@ -158,14 +154,18 @@ impl<R: Ring> Shard<R> {
     /// A comment did not go out whole: what is left of it must, before anything else.
     pub(super) fn on_comment_cut(&mut self, token: Token, result: Result<u32, Errno>) {
         let socket = token.index();
-        let Some(client) = self.clients.find(token) else { return };
+        if self.clients.find(token).is_none() {
+            return;
+        }
         match result {
             // No room for a comment means that there is enough to read already.
-            Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) | Ok(0) => client.count(0, -i64::from(COMMENT.len)),
+            Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) | Ok(0) => {
+                self.clients.account(socket, 0, -i64::from(COMMENT.len));
+            }
             Err(error) => self.end(socket, super::ending_of(error)),
             Ok(sent) => {
                 let rest = cut(COMMENT, sent as usize);
-                client.count(0, -i64::from(rest.len));
+                self.clients.account(socket, 0, -i64::from(rest.len));
                 let mut outbox = Outbox::new(socket, self.reader.seen(), Then::Stream);
                 outbox.rest = smallvec::smallvec![Part::Shared(rest)];
                 self.put_behind(socket, outbox);

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::hub::Subscriber;
 use crate::hub::log::{Frames, Log, Writer};
-use crate::hub::topics::Subscriber;
 
 const START: u64 = 1_790_000_000_000;
 
@@ -31,14 +31,14 @@ impl Hub {
         self.reader.take(1_000);
     }
 
-    fn join(&mut self, names: &[&str]) -> Memberships {
+    fn join(&mut self, names: &[&str]) -> Seat {
         let log = Arc::clone(self.reader.log());
         self.topics.join(Subscriber(1), names.iter().map(|name| (log.hash(name.as_bytes()), name.as_bytes())))
     }
 
-    fn missed(&mut self, memberships: Memberships, from: u64, count: usize) -> (Vec<u64>, u64) {
+    fn missed(&mut self, seat: Seat, from: u64, count: usize) -> (Vec<u64>, u64) {
         let mut found = Vec::new();
-        let end = self.missed.visit(&self.reader, &mut self.topics, memberships, Seq(from), |seq| {
+        let end = self.missed.visit(&self.reader, &mut self.topics, seat, Seq(from), |seq| {
             let more = found.len() < count;
             if more {
                 found.push(seq.0);
@@ -53,35 +53,35 @@ impl Hub {
 fn chains_are_merged_in_order_and_each_event_comes_once() {
     let mut hub = Hub::new();
     hub.events(&["a:b", "x", "a", "c", "a:b:d", "c", "x"]);
-    let memberships = hub.join(&["a", "a:b", "c"]);
-    assert_eq!(hub.missed(memberships, 0, 100), (vec![0, 2, 3, 4, 5], 7));
-    assert_eq!(hub.missed(memberships, 3, 100), (vec![3, 4, 5], 7));
+    let seat = hub.join(&["a", "a:b", "c"]);
+    assert_eq!(hub.missed(seat, 0, 100), (vec![0, 2, 3, 4, 5], 7));
+    assert_eq!(hub.missed(seat, 3, 100), (vec![3, 4, 5], 7));
 }
 
 #[test]
 fn a_search_goes_on_where_the_last_one_ended() {
     let mut hub = Hub::new();
-    let memberships = hub.join(&["a", "b"]);
+    let seat = hub.join(&["a", "b"]);
     hub.events(&["a", "b", "a", "x", "b", "a"]);
-    assert_eq!(hub.missed(memberships, 0, 2), (vec![0, 1], 2));
-    assert_eq!(hub.missed(memberships, 2, 2), (vec![2, 4], 5));
-    assert_eq!(hub.missed(memberships, 5, 2), (vec![5], 6));
-    assert_eq!(hub.missed(memberships, 6, 2), (vec![], 6));
+    assert_eq!(hub.missed(seat, 0, 2), (vec![0, 1], 2));
+    assert_eq!(hub.missed(seat, 2, 2), (vec![2, 4], 5));
+    assert_eq!(hub.missed(seat, 5, 2), (vec![5], 6));
+    assert_eq!(hub.missed(seat, 6, 2), (vec![], 6));
     hub.events(&["x", "a", "b"]);
-    assert_eq!(hub.missed(memberships, 6, 9), (vec![7, 8], 9));
-    Missed::forget(&mut hub.topics, memberships);
-    assert_eq!(hub.missed(memberships, 8, 9), (vec![8], 9));
+    assert_eq!(hub.missed(seat, 6, 9), (vec![7, 8], 9));
+    Missed::forget(&mut hub.topics, seat);
+    assert_eq!(hub.missed(seat, 8, 9), (vec![8], 9));
 }
 
 #[test]
 fn notices_concern_everyone() {
     let mut hub = Hub::new();
-    let memberships = hub.join(&["a"]);
+    let seat = hub.join(&["a"]);
     hub.events(&["x", "a"]);
     hub.writer.append_notice(FRAMES).expect("there is room");
     hub.events(&["x", "a"]);
-    assert_eq!(hub.missed(memberships, 0, 9), (vec![1, 2, 4], 5));
-    assert_eq!(hub.missed(Memberships::NONE, 0, 9), (vec![2], 5));
+    assert_eq!(hub.missed(seat, 0, 9), (vec![1, 2, 4], 5));
+    assert_eq!(hub.missed(Seat::NONE, 0, 9), (vec![2], 5));
 }
 
 /// However the search is cut into pieces, together they find what a plain filter finds.
@@ -96,17 +96,17 @@ fn pieces_of_a_search_make_up_the_whole() {
     for _ in 0..300 {
         let mut hub = Hub::new();
         let mine = ["a", "b", "a:1"];
-        let memberships = hub.join(&mine);
+        let seat = hub.join(&mine);
         let (mut all, mut found, mut from) = (Vec::new(), Vec::new(), 0);
         for _ in 0..8 {
             let batch: Vec<&str> = (0..dice(12)).map(|_| names[dice(names.len())]).collect();
             hub.events(&batch);
             all.extend(batch);
-            let (part, end) = hub.missed(memberships, from, dice(6));
+            let (part, end) = hub.missed(seat, from, dice(6));
             found.extend(part);
             from = end;
         }
-        found.extend(hub.missed(memberships, from, 1_000).0);
+        found.extend(hub.missed(seat, from, 1_000).0);
         let mine = |name: &str| matches!(name.split(':').next(), Some("a" | "b"));
         let want: Vec<u64> = (0..all.len()).filter(|&seq| mine(all[seq])).map(|seq| seq as u64).collect();
         assert_eq!(found, want);

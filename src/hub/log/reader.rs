@@ -177,18 +177,30 @@ impl Reader {
         self.record(self.tail).links().start..self.record(Seq(self.seen.0 - 1)).links().end
     }
 
-    /// The first record of the topic from `from` on, among what was seen, and its link. The walk begins at `hint`, a
-    /// link of the same topic, or else at the newest, and costs what lies between.
+    /// The first record of the topic from `from` on, among what was seen, and its link: `from` itself, when that is of
+    /// the topic. Otherwise the walk begins at `hint`, a link of the same topic, or else at the newest, and costs what
+    /// lies between.
     pub fn first_of(&self, topic: Chain<'_>, hint: Option<u64>, from: Seq) -> Option<(Seq, u64)> {
         if self.tail == self.seen {
             return None;
         }
         let held = self.held_links();
+        if let Some(at) = self.link_at(from, topic, held.start) {
+            return Some((from, at));
+        }
         match hint.filter(|at| held.contains(at)) {
             Some(at) if Log::record_of(self.link(at), self.tail) < from => self.walk_forth(at, from, &held),
             Some(at) => self.walk_back(at, from, &held),
             None => self.walk_back(self.newest_of(topic, held.start)?, from, &held),
         }
+    }
+
+    /// The link of a topic that belongs to record `seq`, if that is held and of the topic.
+    fn link_at(&self, seq: Seq, topic: Chain<'_>, start: u64) -> Option<u64> {
+        let Chain::Topic { hash, name } = topic else { return None };
+        let is_held = self.tail <= seq && seq < self.seen;
+        let mut links = if is_held { self.record(seq).links() } else { 0..0 };
+        links.find(|&at| self.same_topic(at, hash, name, start))
     }
 
     /// The newest link of a topic, which may lie beyond what was seen.

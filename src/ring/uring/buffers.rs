@@ -17,8 +17,9 @@ use crate::ring::{Buffer, RECV_LEN_MAX};
 /// The only buffer group.
 pub(super) const GROUP: u16 = 0;
 
-/// Buffers per ring: as many receives as one submission usually carries before the first is looked at.
-const BUFFERS: u16 = 16;
+/// Buffers per ring: as many receives as one submission usually carries before the first is looked at. Whoever finds
+/// none is asked again in the next turn, and each one that is touched costs a page for good.
+const BUFFERS: u16 = 8;
 
 /// Bytes per buffer: four of the longest request heads, and a good gulp of a Redis link.
 const BUFFER_LEN: usize = RECV_LEN_MAX;

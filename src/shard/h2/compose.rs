@@ -467,8 +467,8 @@ impl<R: Ring> Shard<R> {
     /// Whether records wait for a stream.
     fn has_missed(&mut self, stream: u32) -> bool {
         let found = self.streams.at(stream);
-        let (memberships, at) = (found.memberships, found.at);
-        self.missed.first(&self.reader, &mut self.topics, memberships, at).is_some()
+        let (seat, at) = (found.seat, found.at);
+        self.missed.first(&self.reader, &mut self.topics, seat, at).is_some()
     }
 
     /// One DATA frame of a stream, of at most `room` bytes.
@@ -488,9 +488,8 @@ impl<R: Ring> Shard<R> {
             let (role, at, offset) = (found.role, found.at, found.offset);
             let filler = Filler { composition, reader, role, left: room, limit, at, offset, events: 0, notice: false };
             let known = shortcut.and_then(|topic| fanout.records_of(topic));
-            let filled = filler.fill(known, |filler| {
-                missed.visit(reader, topics, found.memberships, found.at, |seq| filler.take(seq))
-            });
+            let filled =
+                filler.fill(known, |filler| missed.visit(reader, topics, found.seat, found.at, |seq| filler.take(seq)));
             if let Some(alike) = alike {
                 composition.remember(alike, head_at + HEAD_LEN, &filled);
             }
@@ -555,7 +554,7 @@ impl<R: Ring> Shard<R> {
         let frames = composition.frames_at..composition.frames.len();
         let client = What::Frames.token(socket, generation);
         composition.sends.push(Composed { client, bits, frames, len: composition.len });
-        self.clients.at(socket).count(0, composition.len as i64);
+        self.clients.account(socket, 0, composition.len as i64);
         self.ring.send_now(Socket(socket), gather, token);
         true
     }
@@ -574,7 +573,7 @@ impl<R: Ring> Shard<R> {
         }
         let len = composition.len as i64;
         composition.frames.truncate(composition.frames_at);
-        self.clients.at(socket).count(0, len);
+        self.clients.account(socket, 0, len);
         self.wait_for_room(key, outbox);
     }
 
@@ -621,8 +620,7 @@ fn alike(
     }
     let topic = match shortcut {
         Some(topic) => fanout.topic(topic),
-        None if topics.is_single(stream.memberships) => topics.topics_of(stream.memberships).next(),
-        None => None,
+        None => topics.single(stream.seat),
     };
     topic.map(|topic| Alike { topic, role: stream.role, from: stream.at, until: seen })
 }

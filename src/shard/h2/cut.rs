@@ -32,7 +32,7 @@ impl<R: Ring> Shard<R> {
         };
         self.counts.cut += 1;
         let (rest, rest_of, kept) = self.sort_cut(key, &composed, sent);
-        self.clients.at(socket).count(0, (sent + kept) as i64 - composed.len as i64);
+        self.clients.account(socket, 0, (sent + kept) as i64 - composed.len as i64);
         let connection = &mut self.connections.slab[key as usize];
         connection.is_blocked = true;
         if rest.is_empty() {

@@ -36,11 +36,11 @@ impl<R: Ring> Shard<R> {
         }
         self.change_before_loss(stream);
         let found = self.streams.at(stream);
-        let (memberships, at, role) = (found.memberships, found.at, found.role);
+        let (seat, at, role) = (found.seat, found.at, found.role);
         if at >= tail {
             return;
         }
-        match self.missed.first(&self.reader, &mut self.topics, memberships, at) {
+        match self.missed.first(&self.reader, &mut self.topics, seat, at) {
             None => self.streams.at(stream).at = self.limit_of(stream),
             Some(seq) if seq >= tail => self.streams.at(stream).at = seq.min(self.limit_of(stream)).max(tail),
             Some(seq) => {

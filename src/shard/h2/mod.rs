@@ -42,7 +42,7 @@ use crate::wire::h2::{Bounds, Event, Failure, Session};
 const LINGER_FOR: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// Marks subscribers that are streams; the others are sockets.
-const STREAM: u32 = 1 << 31;
+const STREAM: u32 = 1 << 30;
 
 /// The subscriber that the stream under `key` is.
 fn subscriber_of(key: u32) -> Subscriber {

@@ -1,7 +1,7 @@
 //! The table of streams: what each one holds, counted in bytes.
 //!
-//! An idle subscription is a [`Stream`] of 96 bytes, a membership per topic, and 32 bytes in its session. Everything
-//! else is in [`Extra`], which a stream has only while it is in the middle of something.
+//! An idle subscription is a [`Stream`] of 96 bytes, 4 in the list of its topic, and 32 bytes in its session.
+//! Everything else is in [`Extra`], which a stream has only while it is in the middle of something.
 
 use bytes::Bytes;
 use slab::Slab;
@@ -13,9 +13,8 @@ use crate::base::id::EventId;
 use crate::base::wheel::Alarm;
 use crate::dialect::Subscription;
 use crate::dialect::calls::Call;
-use crate::hub::Seq;
 use crate::hub::log::Format;
-use crate::hub::topics::Memberships;
+use crate::hub::{Seat, Seq};
 use crate::ring::Token;
 use crate::wire::grpc::{Deframer, Status};
 use crate::wire::http1::Answer;
@@ -56,7 +55,7 @@ pub(super) struct Stream {
     pub socket: u32,
     pub id: u32,
     generation: u32,
-    pub memberships: Memberships,
+    pub seat: Seat,
     pub profile: ProfileId,
     pub role: Role,
     /// In its connection's queue.
@@ -167,7 +166,7 @@ impl Streams {
             socket,
             id,
             generation: self.generation,
-            memberships: Memberships::NONE,
+            seat: Seat::NONE,
             profile: ProfileId::NONE,
             role,
             is_queued: false,
@@ -198,6 +197,11 @@ impl Streams {
 
     pub(super) fn find(&mut self, key: u32) -> Option<&mut Stream> {
         self.slab.get_mut(key as usize)
+    }
+
+    /// A subscribed stream has another seat now.
+    pub fn set_seat(&mut self, key: u32, seat: Seat) {
+        self.at(key).seat = seat;
     }
 
     /// The stream under `key`, if it is still the one of that generation.
@@ -248,7 +252,7 @@ impl Stream {
 
     /// Whether it wants events of any topic.
     pub fn is_subscribed(&self) -> bool {
-        self.role.is_subscription() && self.memberships != Memberships::NONE
+        self.role.is_subscription() && self.seat != Seat::NONE
     }
 
     pub fn extra(&mut self) -> &mut Extra {

@@ -10,8 +10,7 @@ use super::subscriber_of;
 use crate::base::id::EventId;
 use crate::dialect::calls::Call;
 use crate::dialect::{Resume, Subscription, plasma};
-use crate::hub::Seq;
-use crate::hub::topics::Memberships;
+use crate::hub::{Seat, Seq};
 use crate::ring::Ring;
 use crate::wire::grpc::{Code, Status};
 use crate::wire::h2::write_stream_head;
@@ -68,13 +67,13 @@ impl<R: Ring> Shard<R> {
 
     /// Gives a stream its topics, from record `at` on.
     fn set_topics(&mut self, stream: u32, topics: &[Vec<u8>], at: Seq) {
-        let before = std::mem::replace(&mut self.streams.at(stream).memberships, Memberships::NONE);
-        self.topics.leave(before);
+        let before = std::mem::replace(&mut self.streams.at(stream).seat, Seat::NONE);
+        self.leave_topics(before);
         let log = self.reader.log();
         let named = topics.iter().map(|name| (log.hash(name), name.as_slice()));
-        let memberships = self.topics.join(subscriber_of(stream), named);
+        let seat = self.topics.join(subscriber_of(stream), named);
         let found = self.streams.at(stream);
-        (found.memberships, found.at, found.offset, found.topic) = (memberships, at, 0, None);
+        (found.seat, found.at, found.offset, found.topic) = (seat, at, 0, None);
     }
 
     /// Where a stream stands: the first record that it was not sent.
@@ -99,7 +98,7 @@ impl<R: Ring> Shard<R> {
         let seen = self.reader.seen();
         let at = self.position_of(stream);
         let found = self.streams.at(stream);
-        if found.memberships == Memberships::NONE || found.offset == 0 && at >= seen {
+        if found.seat == Seat::NONE || found.offset == 0 && at >= seen {
             self.set_topics(stream, &topics, seen);
         } else {
             (found.at, found.topic) = (at, None);
@@ -166,11 +165,11 @@ impl<R: Ring> Shard<R> {
     /// A stream is about to lose what comes next: from where its next topics count it is those that lose it.
     pub(super) fn change_before_loss(&mut self, stream: u32) {
         let found = self.streams.at(stream);
-        let (at, memberships, generation) = (found.at, found.memberships, found.generation());
+        let (at, seat, generation) = (found.at, found.seat, found.generation());
         let Some(until) = found.extra.as_ref().and_then(|extra| extra.change.as_ref()).map(|change| change.1) else {
             return;
         };
-        if self.missed.first(&self.reader, &mut self.topics, memberships, at).is_none_or(|seq| seq >= until) {
+        if self.missed.first(&self.reader, &mut self.topics, seat, at).is_none_or(|seq| seq >= until) {
             let found = self.streams.at(stream);
             found.at = found.at.max(until);
             self.make_change(stream);
@@ -375,7 +374,7 @@ impl<R: Ring> Shard<R> {
             self.log_h2_stream(stream, ending);
         }
         let Some(gone) = self.streams.remove(stream) else { return };
-        self.topics.leave(gone.memberships);
+        self.leave_topics(gone.seat);
         self.profiles.release(gone.profile);
         if gone.role == Role::Call(Call::HealthWatch) {
             self.watches.retain(|watch| *watch != stream);
