@@ -55,14 +55,14 @@ fn joining() -> Result<Operation, Failure> {
     let len = NAMES.iter().map(|name| name.len()).sum();
     Ok(Operation::new("topics/join-leave", len, move || {
         let names = black_box(&NAMES).iter().map(|name| (log.hash(name), *name));
-        let memberships = topics.join(Subscriber(0), names);
-        topics.leave(black_box(memberships));
+        let seat = topics.join(Subscriber(0), names);
+        topics.leave(black_box(seat), |_, _| {});
     }))
 }
 
 /// Topics with one member each.
 fn crowd(log: &Log) -> Topics {
-    let mut topics = Topics::with_room(TOPIC_COUNT as usize + 8);
+    let mut topics = Topics::default();
     for number in 1..=TOPIC_COUNT {
         let name = format!("crowd:{number}");
         topics.join(Subscriber(number), [(log.hash(name.as_bytes()), name.as_bytes())].into_iter());
