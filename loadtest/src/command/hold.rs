@@ -64,10 +64,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     if options.storm > 0 {
         storm(&session, &mut report, &mut published)?;
     }
-    session.pass(options.stay, |session| {
-        let counters = &session.crowd.counters;
-        format!("{} held, {} failed", counters.open.load(Ordering::Acquire), counters.failed.load(Ordering::Acquire))
-    })?;
+    stay(&session, &mut report)?;
     let alive = session.crowd.counters.open.load(Ordering::Acquire);
     let findings = session.finish()?;
     thread::sleep(SETTLE_FOR);
@@ -88,6 +85,23 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     }
     reports.push((options.authority(), whole));
     Ok(Outcome { reports, faults: session::faults(&findings, Some(&published), false) })
+}
+
+/// Holds the subscribers, and notes what keeping them costs the server: heartbeats, above all.
+fn stay(session: &Session<'_>, report: &mut Report) -> Result<(), Failure> {
+    let Options { stay, pids, subscribers, .. } = session.options;
+    let before = machine::process_cpu_time(pids)?;
+    session.pass(*stay, |session| {
+        let counters = &session.crowd.counters;
+        format!("{} held, {} failed", counters.open.load(Ordering::Acquire), counters.failed.load(Ordering::Acquire))
+    })?;
+    let cpu = machine::process_cpu_time(pids)?.saturating_sub(before);
+    if !stay.is_zero() && !pids.is_empty() {
+        let each = cpu.as_secs_f64() * 60.0 / stay.as_secs_f64() / f64::from(*subscribers);
+        let text = seconds(Duration::from_secs_f64(each));
+        report.note("server", "cpu_seconds_held", "server's CPU time per subscriber held for a minute", text, each);
+    }
+    Ok(())
 }
 
 /// Publishes an event on every topic and waits until everybody has got it.
