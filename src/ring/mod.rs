@@ -312,5 +312,9 @@ pub const OUTGOING: u32 = 8;
 /// Longest [`Ring::recv`] in bytes. A shorter one has emptied the socket.
 pub const RECV_LEN_MAX: usize = 64 * 1024;
 
+/// Receive buffers of a ring: how many receives in one submission find one, but for what a link holds at that moment.
+/// Each one that was ever touched costs a page for good.
+pub const RECV_BUFFERS: u16 = 8;
+
 /// Most pieces or parts in one send: the kernel's `UIO_MAXIOV`.
 pub const GATHER_MAX: usize = 1024;

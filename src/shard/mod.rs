@@ -28,7 +28,7 @@ mod streams;
 mod sweep;
 mod tokens;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,7 +53,7 @@ use crate::base::time::Instant;
 use crate::base::wheel::{TICK, Wheel, tick_of};
 use crate::dialect::plasma;
 use crate::hub::{self, Format, Missed, Reader, Span, Topics, Writer};
-use crate::ring::{Attached, Completion, Errno, Listener, Piece, Ring};
+use crate::ring::{Attached, Completion, Errno, Listener, Piece, RECV_BUFFERS, Ring};
 
 /// The ring's regions, in this order: the log's frames for event streams.
 pub const FRAMES: u8 = 0;
@@ -92,6 +92,9 @@ fn format_of(piece: Piece) -> Format {
 /// Sends in one slice of a fan-out, a sweep or the farewells: some 2 ms of a core, the longest that an accept or a
 /// publisher waits for one.
 const SLICE_MAX: u32 = 512;
+
+/// Rounds of receives in one turn: some 250 requests, about a millisecond.
+const ROUNDS_MAX: usize = 32;
 
 /// Most records in one batch: bounds the scratch, and 4,096 small events are already one send of half a megabyte.
 const BATCH_MAX: u64 = 4_096;
@@ -205,8 +208,10 @@ pub struct Shard<R: Ring> {
     tick: u32,
     began: Instant,
     door: Door,
-    /// Clients to receive from as soon as a buffer is free.
-    starved: Vec<u32>,
+    /// Receives from clients under way.
+    receives: u16,
+    /// Clients to receive from as soon as there are buffers again, who came first first.
+    starved: VecDeque<u32>,
     feed: Option<Feed>,
     drain: Drain,
     heads: streams::Heads,
@@ -266,7 +271,8 @@ impl<R: Ring> Shard<R> {
             flights: 0,
             wheel: Wheel::new(began),
             tick: 0,
-            starved: Vec::new(),
+            receives: 0,
+            starved: VecDeque::new(),
             slice_max: SLICE_MAX,
             batch_max: BATCH_MAX,
             counts: Counts::default(),
@@ -288,6 +294,7 @@ impl<R: Ring> Shard<R> {
         self.tick = self.tick_at(self.now());
         self.turns = self.turns.wrapping_add(1);
         self.take_completions();
+        self.feed_starved()?;
         self.hear_connections();
         self.take_mail();
         self.fire_alarms();
@@ -339,12 +346,27 @@ impl<R: Ring> Shard<R> {
     }
 
     fn take_completions(&mut self) {
-        for socket in std::mem::take(&mut self.starved) {
-            self.receive(socket);
-        }
         while let Some(completion) = self.ring.next() {
             self.take_completion(completion);
         }
+    }
+
+    /// Receives from those who found no buffer, as many at a time as there are. A slice of a broadcast takes longer
+    /// than all of these: in a storm of clients nobody should wait for one per handful of buffers.
+    fn feed_starved(&mut self) -> io::Result<()> {
+        for _ in 0..ROUNDS_MAX {
+            while self.receives < RECV_BUFFERS
+                && let Some(socket) = self.starved.pop_front()
+            {
+                self.receive_now(socket);
+            }
+            if self.starved.is_empty() {
+                break;
+            }
+            self.ring.wait(Some(self.now()))?;
+            self.take_completions();
+        }
+        Ok(())
     }
 
     fn take_completion(&mut self, completion: Completion) {
@@ -354,10 +376,14 @@ impl<R: Ring> Shard<R> {
             (Kind::Peer, Attached::Peer(address)) => self.on_peer(token, address),
             (Kind::Poll, _) => self.on_polled(token, result, more),
             (Kind::Recv, Attached::Buffer(buffer)) => {
+                self.receives -= 1;
                 self.on_received(token, &buffer);
                 self.ring.give_back(buffer);
             }
-            (Kind::Recv, _) => self.on_nothing_received(token, result),
+            (Kind::Recv, _) => {
+                self.receives -= 1;
+                self.on_nothing_received(token, result);
+            }
             (Kind::Peek, _) => self.on_peeked(token, result),
             (Kind::Deliver, _) => self.on_delivered(token, result),
             (Kind::Comment, _) => self.on_comment_cut(token, result),

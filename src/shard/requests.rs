@@ -14,7 +14,7 @@ use crate::base::limits::{BODIES_LEN_MAX, HEAD_LEN_MAX};
 use crate::base::log::access;
 use crate::base::wheel::Alarm;
 use crate::dialect::{Route, route};
-use crate::ring::{Errno, Part, RECV_LEN_MAX, Ring, Socket, Token};
+use crate::ring::{Errno, Part, RECV_BUFFERS, RECV_LEN_MAX, Ring, Socket, Token};
 use crate::wire::http1::{Answer, Body, BodyLength, Head, Manner, Refusal, http_date, is_h2_preface, parse_head};
 
 /// How long a connection that is to be closed may still talk: closing under unread bytes would reset it, and the answer
@@ -127,8 +127,17 @@ impl<R: Ring> Shard<R> {
         }
     }
 
-    /// Asks for what the client has sent.
+    /// Asks for what the client has sent, when it is its turn.
     pub(super) fn receive(&mut self, socket: u32) {
+        if self.receives < RECV_BUFFERS && self.starved.is_empty() {
+            self.receive_now(socket);
+        } else {
+            self.starved.push_back(socket);
+        }
+    }
+
+    /// Asks for what the client has sent.
+    pub(super) fn receive_now(&mut self, socket: u32) {
         match self.clients.stage(socket) {
             Stage::Free => return,
             Stage::Request(key) => {
@@ -150,6 +159,7 @@ impl<R: Ring> Shard<R> {
             Stage::Live { .. } | Stage::Behind(_) => {}
         }
         let token = Kind::Recv.token(socket, self.clients.at(socket).generation());
+        self.receives += 1;
         self.ring.recv(Socket(socket), false, token);
     }
 
@@ -193,7 +203,7 @@ impl<R: Ring> Shard<R> {
             (Ok(_), Stage::Request(_)) => self.on_input_ended(socket),
             (Ok(_), _) => self.end(socket, Ending::Closed),
             (Err(Errno::AGAIN), _) => {}
-            (Err(Errno::NOBUFS), _) => self.starved.push(socket),
+            (Err(Errno::NOBUFS), _) => self.starved.push_back(socket),
             (Err(error), _) => self.end(socket, super::ending_of(error)),
         }
     }

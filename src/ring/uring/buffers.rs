@@ -12,19 +12,15 @@ use io_uring::IoUring;
 use io_uring::types::BufRingEntry;
 
 use crate::base::region::Region;
-use crate::ring::{Buffer, RECV_LEN_MAX};
+use crate::ring::{Buffer, RECV_BUFFERS, RECV_LEN_MAX};
 
 /// The only buffer group.
 pub(super) const GROUP: u16 = 0;
 
-/// Buffers per ring: as many receives as one submission usually carries before the first is looked at. Whoever finds
-/// none is asked again in the next turn, and each one that is touched costs a page for good.
-const BUFFERS: u16 = 8;
-
 /// Bytes per buffer: four of the longest request heads, and a good gulp of a Redis link.
 const BUFFER_LEN: usize = RECV_LEN_MAX;
 
-const _: () = assert!(BUFFERS.is_power_of_two());
+const _: () = assert!(RECV_BUFFERS.is_power_of_two());
 
 pub(super) struct Buffers {
     area: Rc<Region>,
@@ -34,14 +30,14 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub(super) fn register(ring: &IoUring) -> io::Result<Self> {
-        let area = Rc::new(Region::new(usize::from(BUFFERS) * BUFFER_LEN)?);
-        let entries = Region::new(usize::from(BUFFERS) * size_of::<BufRingEntry>())?;
+        let area = Rc::new(Region::new(usize::from(RECV_BUFFERS) * BUFFER_LEN)?);
+        let entries = Region::new(usize::from(RECV_BUFFERS) * size_of::<BufRingEntry>())?;
         // SAFETY: both regions live as long as the ring: `Uring` drops its ring first.
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, BUFFERS, GROUP, 0)?;
+            ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, RECV_BUFFERS, GROUP, 0)?;
         }
         let mut buffers = Self { area, entries, tail: 0 };
-        for id in 0..BUFFERS {
+        for id in 0..RECV_BUFFERS {
             buffers.provide(id);
         }
         Ok(buffers)
@@ -58,7 +54,7 @@ impl Buffers {
         let base: *mut BufRingEntry = self.entries.as_ptr().cast();
         // SAFETY: the slot at `tail` is not the kernel's to read before the tail is published below.
         unsafe {
-            let entry = &mut *base.add(usize::from(self.tail & (BUFFERS - 1)));
+            let entry = &mut *base.add(usize::from(self.tail & (RECV_BUFFERS - 1)));
             entry.set_addr(self.area.as_ptr().add(usize::from(id) * BUFFER_LEN) as u64);
             entry.set_len(BUFFER_LEN as u32);
             entry.set_bid(id);
