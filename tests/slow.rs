@@ -41,8 +41,7 @@ fn flood(stage: &Stage, bytes: usize, len: usize) -> Vec<u64> {
 
 #[test]
 fn a_lapped_reader_is_told_what_it_lost_and_gets_the_rest() {
-    let settings = [SMALL_LOG, &[("PLASMA_ZEROCOPY_BYTES", "0")]].concat();
-    let stage = Stage::memory_with(&settings);
+    let stage = Stage::memory_with(SMALL_LOG);
     let mut slow = narrow(&stage);
     let mut quick = stage.subscribe("eventType=b");
     let ids = flood(&stage, FLOOD, SMALL);

@@ -94,7 +94,6 @@ fn fanout(parser: &mut Parser) -> Result<Command, Failure> {
                 let shapes = words.split(',').map(shape).collect::<Option<_>>();
                 options.shapes = shapes.ok_or_else(|| format!("{words:?} is not a list of shapes like 10x100"))?;
             }
-            Long("zero-copy") => options.zero_copy = true,
             Long("events") => {
                 options.events = counts(parser)?;
                 options.grpc_events.clone_from(&options.events);

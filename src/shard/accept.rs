@@ -118,9 +118,12 @@ impl<R: Ring> Shard<R> {
     }
 
     pub(super) fn on_peer(&mut self, token: Token, address: SocketAddr) {
-        if self.clients.find(token).is_some() {
-            self.clients.set_peer(token.index(), address.ip());
+        let Some(client) = self.clients.find(token) else { return };
+        // What stays on this machine is always copied by the kernel, and held until it is read.
+        if address.ip().to_canonical().is_loopback() {
+            client.set_copies();
         }
+        self.clients.set_peer(token.index(), address.ip());
     }
 
     pub(super) fn on_polled(&mut self, token: Token, result: Result<u32, Errno>, more: bool) {

@@ -110,7 +110,7 @@ pub fn measure(scenario: Scenario, options: &Options) -> Result<Row, Failure> {
     }
     let reference_count = lanes.len();
     if options.only.takes(Only::Plasma) {
-        let (plasma, clients) = Plasma::start(connections, topics.count(connections), options.zero_copy)?;
+        let (plasma, clients) = Plasma::start(connections, topics.count(connections))?;
         lanes.push(Lane::new(Subject::Plasma(Box::new(plasma)), Reader::start(clients, options.cpus.1)?));
     }
     for lane in &mut lanes {

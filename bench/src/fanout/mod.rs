@@ -54,7 +54,6 @@ Usage: bench fanout [OPTIONS]
       --windows W        measurements per line and subject (25); many short ones even out a busy machine
       --window-ms MS     CPU time per measurement in milliseconds (50)
       --only WHO         bare, tonic or plasma alone, for a profiler
-      --zero-copy        let Plasma send events from 16 KiB on without copying, as the server does
       --cpus S,R         the sender's CPU and the reader's (0,1)
       --json             print JSON instead of the table
   -h, --help             this text
@@ -101,8 +100,6 @@ pub struct Options {
     pub window: Duration,
     /// Who takes part.
     pub only: Only,
-    /// Whether the shard may send without copying.
-    pub zero_copy: bool,
     /// The sender's CPU and the readers'.
     pub cpus: (usize, usize),
     /// JSON instead of a table.
@@ -122,7 +119,6 @@ impl Default for Options {
             window_count: 25,
             window: Duration::from_millis(50),
             only: Only::Nobody,
-            zero_copy: false,
             cpus: (0, 1),
             json: false,
         }
@@ -355,7 +351,6 @@ fn to_json(rows: &[Row], streams: Option<&Streams>, options: &Options, machine: 
         "machine": machine.to_json(),
         "windows": options.window_count,
         "window_ms": options.window.as_millis(),
-        "zero_copy": options.zero_copy,
         "rows": rows.iter().map(row).collect::<Vec<_>>(),
         "grpc": streams.map(Streams::to_json),
     })

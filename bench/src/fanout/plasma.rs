@@ -48,16 +48,15 @@ pub struct Plasma {
 impl Plasma {
     /// A shard on the calling thread with `connections` subscribers of one of `topics` topics each. Returns the other
     /// ends, with everything read that streams begin with.
-    pub fn start(connections: u32, topics: u32, zero_copy: bool) -> Result<(Self, Vec<TcpStream>), Failure> {
-        let (mut plasma, port) = Self::listen(connections, topics, zero_copy)?;
+    pub fn start(connections: u32, topics: u32) -> Result<(Self, Vec<TcpStream>), Failure> {
+        let (mut plasma, port) = Self::listen(connections, topics)?;
         let clients = plasma.connect(port)?;
         Ok((plasma, clients))
     }
 
     /// A shard on the calling thread with room for `connections` and names for `topics`, and the port where it listens.
-    pub fn listen(connections: u32, topics: u32, zero_copy: bool) -> Result<(Self, u16), Failure> {
-        let settings = Settings { zero_copy_from: zero_copy.then_some(16 * 1024), ..settings(connections) };
-        let (shard, _, port) = assemble(settings, HISTORY_LEN)?;
+    pub fn listen(connections: u32, topics: u32) -> Result<(Self, u16), Failure> {
+        let (shard, _, port) = assemble(settings(connections), HISTORY_LEN)?;
         let topics = (0..topics).map(|topic| format!("t{topic:05}")).collect();
         Ok((Self { shard, connections, topics, data: Vec::new(), cut: 0 }, port))
     }

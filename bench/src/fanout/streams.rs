@@ -110,7 +110,7 @@ impl Subject {
                 Ok((Self::Tonic(Box::new(tonic)), address))
             }
             Server::Plasma => {
-                let (mut plasma, port) = Plasma::listen(shape.connections, 1, false)?;
+                let (mut plasma, port) = Plasma::listen(shape.connections, 1)?;
                 plasma.set_data(&payload.data);
                 Ok((Self::Plasma(Box::new(plasma)), (Ipv4Addr::LOCALHOST, port).into()))
             }

@@ -39,7 +39,7 @@ impl Server {
 pub fn run(server: Server, connections: u32) -> Result<(), Failure> {
     match server {
         Server::Plasma => {
-            let (mut plasma, port) = Plasma::listen(connections, 1, false)?;
+            let (mut plasma, port) = Plasma::listen(connections, 1)?;
             println!("{port}");
             let opened = answer();
             loop {
