@@ -43,12 +43,8 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     session.catch_up()?;
     let mut report = Report::default();
     meter.note(&session, &mut report)?;
-    let opened = session.crowd.counters.opened.load(Ordering::Acquire);
-    let findings = session.finish()?;
-
-    let mut whole = Report::default();
-    session::note_connecting(&mut whole, opened, took, &findings);
-    session::note_events(&mut whole, Some(&published), &findings);
+    let opened = session.opened();
+    let (mut whole, findings) = session.conclude(opened, took, Some(&published))?;
     whole.count("churn", "stayed", "subscribers that stayed", stayers.len() as u64);
     whole.count("churn", "left", "left, and came again", left);
     whole.append(report);

@@ -12,7 +12,7 @@ use crate::report::{self, Report};
 pub fn run(options: &Options) -> Result<Outcome, Failure> {
     let session = Session::start(options, &plan(options)?, 0..0)?;
     let took = session.open("connecting", 0..options.subscribers)?;
-    let opened = session.crowd.counters.opened.load(std::sync::atomic::Ordering::Acquire);
+    let opened = session.opened();
     let publishers = session.publish(Extent::For(options.warmup + options.duration))?;
     let line = |session: &Session<'_>| {
         format!(
@@ -29,11 +29,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     session.catch_up()?;
     let mut report = Report::default();
     meter.note(&session, &mut report)?;
-    let findings = session.finish()?;
-
-    let mut whole = Report::default();
-    session::note_connecting(&mut whole, opened, took, &findings);
-    session::note_events(&mut whole, Some(&published), &findings);
+    let (mut whole, findings) = session.conclude(opened, took, Some(&published))?;
     whole.append(report);
     // The warm-up's latencies are left out.
     let measured = findings.latency.last().expect("there is always a phase");

@@ -33,7 +33,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     let before = Snapshot::take(&options.pids)?;
     let cpu_before = machine::process_cpu_time(&options.pids)?;
     let took = session.open("connecting", 0..options.subscribers)?;
-    let opened = session.crowd.counters.opened.load(Ordering::Acquire);
+    let opened = session.opened();
     let cpu = machine::process_cpu_time(&options.pids)?.saturating_sub(cpu_before);
     // What the server sends after its answer is taken in: unread it would count as memory.
     session.crowd.order(&Order::Sweep(SETTLE_FOR / 2));
@@ -66,17 +66,12 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     }
     stay(&session, &mut report)?;
     let alive = session.crowd.counters.open.load(Ordering::Acquire);
-    let findings = session.finish()?;
+    let (mut whole, findings) = session.conclude(opened, took, options.way.as_ref().map(|_| &published))?;
     thread::sleep(SETTLE_FOR);
     let closed = Snapshot::take(&options.pids)?;
     note_close(&mut report, &before, &closed, options.subscribers);
 
-    let mut whole = Report::default();
-    session::note_connecting(&mut whole, opened, took, &findings);
     whole.count("connect", "alive", "alive at the end", alive.into());
-    if options.way.is_some() {
-        session::note_events(&mut whole, Some(&published), &findings);
-    }
     whole.append(report);
     for (name, Reference { report, .. }) in
         [("bare", bare), ("armed", armed)].into_iter().filter_map(|(name, of)| Some((name, of?)))

@@ -156,6 +156,25 @@ impl<'o> Session<'o> {
         self.crowd.counters.events.load(Ordering::Acquire)
     }
 
+    /// Ends the run, and notes what every scenario has to tell.
+    pub fn conclude(
+        self,
+        opened: u64,
+        took: Duration,
+        published: Option<&publish::Findings>,
+    ) -> Result<(Report, Findings), Failure> {
+        let findings = self.finish()?;
+        let mut report = Report::default();
+        note_connecting(&mut report, opened, took, &findings);
+        note_events(&mut report, published, &findings);
+        Ok((report, findings))
+    }
+
+    /// Subscriptions that stood so far.
+    pub fn opened(&self) -> u64 {
+        self.crowd.counters.opened.load(Ordering::Acquire)
+    }
+
     /// Ends the run.
     pub fn finish(self) -> Result<Findings, Failure> {
         self.crowd.finish(self.options.close)
@@ -247,7 +266,7 @@ impl Meter {
 }
 
 /// Notes how the connections came up.
-pub fn note_connecting(report: &mut Report, opened: u64, took: Duration, findings: &Findings) {
+fn note_connecting(report: &mut Report, opened: u64, took: Duration, findings: &Findings) {
     report.count("connect", "opened", "subscriptions opened", opened);
     report.count("connect", "failed", "failed or ended", findings.failure_count().into());
     let per_second = opened as f64 / took.as_secs_f64().max(1e-9);
@@ -257,7 +276,7 @@ pub fn note_connecting(report: &mut Report, opened: u64, took: Duration, finding
 }
 
 /// Notes what was published, and what became of it.
-pub fn note_events(report: &mut Report, published: Option<&publish::Findings>, findings: &Findings) {
+fn note_events(report: &mut Report, published: Option<&publish::Findings>, findings: &Findings) {
     if let Some(published) = published {
         report.count("events", "published", "events accepted", published.accepted);
         report.count("events", "refused", "  refused, or nobody knows", published.refused);

@@ -13,7 +13,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     let slow = options.shared(10);
     let session = Session::start(options, &plan(options)?, slow.clone())?;
     let took = session.open("connecting", 0..options.subscribers)?;
-    let opened = session.crowd.counters.opened.load(std::sync::atomic::Ordering::Acquire);
+    let opened = session.opened();
     let publishers = session.publish(Extent::For(options.warmup + options.duration * 2))?;
     let line = |what: &'static str| {
         move |session: &Session<'_>| format!("{what}: {} events received", report::grouped(session.received()))
@@ -32,11 +32,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     session.crowd.order(&Order::Phase);
     session.crowd.order(&Order::Read(slow.clone(), Reading::Full));
     session.catch_up()?;
-    let findings = session.finish()?;
-
-    let mut whole = Report::default();
-    session::note_connecting(&mut whole, opened, took, &findings);
-    session::note_events(&mut whole, Some(&published), &findings);
+    let (mut whole, findings) = session.conclude(opened, took, Some(&published))?;
     whole.count("slow", "subscribers", "slow subscribers", slow.len() as u64);
     whole.append(report);
     let phases = [("before", 1), ("during", 2), ("after", 3)];

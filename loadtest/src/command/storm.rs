@@ -17,7 +17,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     let cut = options.shared(100);
     let took = session.open("connecting", 0..options.subscribers)?;
     let open = |session: &Session<'_>| session.crowd.counters.open.load(Ordering::Acquire);
-    let opened = session.crowd.counters.opened.load(Ordering::Acquire);
+    let opened = session.opened();
     let publishers = session.publish(Extent::For(Duration::MAX))?;
     session.pass(options.warmup, |session| format!("{} events received", report::grouped(session.received())))?;
     // Who never had an event has nothing to resume from.
@@ -45,11 +45,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     publishers.stop();
     let published = publishers.join()?;
     session.catch_up()?;
-    let findings = session.finish()?;
-
-    let mut whole = Report::default();
-    session::note_connecting(&mut whole, opened, took, &findings);
-    session::note_events(&mut whole, Some(&published), &findings);
+    let (mut whole, findings) = session.conclude(opened, took, Some(&published))?;
     whole.count("storm", "cut", "cut off", cut.len() as u64);
     whole.time("storm", "cut_seconds", "  within", cut_for);
     whole.time("storm", "back_seconds", "all back after", back_for);
