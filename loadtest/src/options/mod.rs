@@ -12,7 +12,6 @@ use lexopt::{Parser, ValueExt};
 
 use self::flags::{FLAGS, details, overview};
 use self::values::{count, way};
-
 use crate::Failure;
 use crate::engine::{Close, Kind, Protocol};
 use crate::publish::http::Format;
