@@ -1,7 +1,7 @@
 //! An open-loop load generator for servers that push events, with its books kept to the event.
 //!
 //! ```text
-//! main → options → command → { engine, publish } → books → { ledger → board → stamp }     wire, target, machine under all
+//! main → options → command → { engine, publish } → books → { ledger → board → stamp }   wire, target, machine below
 //! ```
 //!
 //! - `command`: the scenarios. Each conducts a [`engine::Crowd`] of subscribers and some publishers.
