@@ -115,11 +115,12 @@ fn a_write_without_progress_ends_the_connection() {
 
 #[test]
 fn a_slow_reader_that_makes_progress_is_kept() {
-    let stage = Stage::memory_with(&[("PLASMA_WRITE_TIMEOUT", "1s")]);
+    // Nobody reads while the flood lasts, which on a busy machine takes more than a second.
+    let stage = Stage::memory_with(&[("PLASMA_WRITE_TIMEOUT", "4s")]);
     let mut slow = narrow(&stage);
     let ids = flood(&stage, 10_000_000, LARGE);
     // So little is taken at a time that the server would wait for minutes until the kernel calls the socket writable.
-    let enough = Deadline::after(Duration::from_secs(5));
+    let enough = Deadline::after(Duration::from_secs(10));
     for id in ids {
         if enough.remaining().is_none() {
             return;

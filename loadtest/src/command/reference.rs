@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::session::{Session, plan};
 use crate::Failure;
 use crate::child::Child;
-use crate::engine::{Order, Plan};
+use crate::engine::Plan;
 use crate::memory::Snapshot;
 use crate::options::Options;
 use crate::report::Report;
@@ -51,7 +51,6 @@ pub fn measure(options: &Options, armed: bool) -> Result<Reference, Failure> {
             format!("{} connections are up, but the acceptor has counted {counted}", options.subscribers).into()
         );
     }
-    session.crowd.order(&Order::Phase);
     let findings = session.finish()?;
     child.stop()?;
     if findings.failure_count() > 0 {
