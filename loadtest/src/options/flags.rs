@@ -196,9 +196,11 @@ Commands:
     }
     text.push_str(
         "
-`loadtest COMMAND --help` explains each. `loadtest reference lose=97` is a small server that loses every 97th delivery, to see
-what is said about it; others are repeat=, swap=, gap=, cut=, refuse=, stall= with stall-ms=, with commas between them. The exit code is 0 when everything went well, 1 when one single event was
+`loadtest COMMAND --help` explains each. The exit code is 0 when everything went well, 1 when one single event was
 lost, repeated or out of order or a connection failed, and 2 when the words make no sense.
+
+`loadtest reference lose=97` is a small server that loses every 97th delivery, to see what is said about it. Other
+faults are repeat, swap, gap, cut, refuse, and stall with stall-ms; commas stand between them.
 ",
     );
     text
