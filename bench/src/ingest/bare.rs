@@ -1,12 +1,13 @@
 //! The reference: loops that receive the same bytes, find the ends of their lines and copy them once, into a ring of
 //! memory as long as the server's log. Nothing is parsed, numbered or framed.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
 
 use super::events;
 use crate::Failure;
@@ -67,12 +68,15 @@ impl BareLink {
 
     /// One receive.
     pub fn turn(&mut self) -> Result<(), Failure> {
-        match self.stream.read(&mut self.buffer)? {
-            0 => Err("the bare loop's link was closed".into()),
-            len => {
+        match self.stream.read(&mut self.buffer) {
+            Ok(0) => Err("the bare loop's link was closed".into()),
+            Ok(len) => {
                 self.sink.take(&self.buffer[..len]);
                 Ok(())
             }
+            // The server's ring lives on this thread too, and its completions interrupt whoever waits with a time-out.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -134,7 +138,10 @@ impl BareServer {
     /// Waits once and receives from everybody who has sent something.
     pub fn turn(&mut self) -> Result<(), Failure> {
         let mut ready = Vec::with_capacity(self.publishers.len());
-        epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&IDLE_FOR))?;
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut ready), Some(&IDLE_FOR)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         for event in ready {
             let publisher = &mut self.publishers[event.data.u64() as usize];
             let len = publisher.stream.read(&mut self.buffer)?;
