@@ -48,13 +48,7 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     whole.count("churn", "stayed", "subscribers that stayed", stayers.len() as u64);
     whole.count("churn", "left", "left, and came again", left);
     whole.append(report);
-    let measured = findings.latency.last().expect("there is always a phase");
-    report::latency(&mut whole, "latency", "end to end", measured);
-    if let Some(path) = &options.hdr {
-        report::write_hdr(path, &[("latency", measured)], options.duration)?;
-    }
-    let faults = session::faults(&findings, Some(&published), false);
-    Ok(Outcome { reports: vec![(options.authority(), whole)], faults })
+    session::measured(options, whole, &findings, &published)
 }
 
 /// Lets one after the other leave and come back as somebody new, at the rate, and returns how many did.

@@ -31,12 +31,5 @@ pub fn run(options: &Options) -> Result<Outcome, Failure> {
     meter.note(&session, &mut report)?;
     let (mut whole, findings) = session.conclude(opened, took, Some(&published))?;
     whole.append(report);
-    // The warm-up's latencies are left out.
-    let measured = findings.latency.last().expect("there is always a phase");
-    report::latency(&mut whole, "latency", "end to end", measured);
-    if let Some(path) = &options.hdr {
-        report::write_hdr(path, &[("latency", measured)], options.duration)?;
-    }
-    let faults = session::faults(&findings, Some(&published), false);
-    Ok(Outcome { reports: vec![(options.authority(), whole)], faults })
+    session::measured(options, whole, &findings, &published)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::Outcome;
 use crate::board::Board;
 use crate::books::{Findings, Run};
 use crate::engine::{Crowd, Order, Plan};
@@ -296,6 +297,22 @@ fn note_events(report: &mut Report, published: Option<&publish::Findings>, findi
     report.count("events", "duplicated", "repeated", totals.duplicated);
     report.count("events", "out_of_order", "out of order", totals.out_of_order);
     report.count("events", "strays", "of other topics", totals.strays);
+}
+
+/// The end of a scenario whose last phase is what it measures: what came before is left out.
+pub fn measured(
+    options: &Options,
+    mut report: Report,
+    findings: &Findings,
+    published: &publish::Findings,
+) -> Result<Outcome, Failure> {
+    let latency = findings.latency.last().expect("there is always a phase");
+    report::latency(&mut report, "latency", "end to end", latency);
+    if let Some(path) = &options.hdr {
+        report::write_hdr(path, &[("latency", latency)], options.duration)?;
+    }
+    let faults = faults(findings, Some(published), false);
+    Ok(Outcome { reports: vec![(options.authority(), report)], faults })
 }
 
 /// Everything that was not as it should be. Losses that were told are a fault unless they are `pardoned`.

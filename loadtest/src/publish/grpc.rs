@@ -3,7 +3,7 @@
 //! The connection lives while a batch is on its way. Between two batches nobody answers the server's pings; whether it
 //! has given us up is looked at before the next batch is sent.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::{self, SendRequest};
 use http::{HeaderMap, Request};
@@ -16,12 +16,10 @@ use super::connection::{ANSWER_FOR_MAX, CONNECT_FOR_MAX};
 use super::{Answer, Event, Link, json_string};
 use crate::Failure;
 use crate::target::Url;
+use crate::wire::grpc::{PREFIX_LEN, framed, percent_decoded, push_field, take_varint};
 
 /// What is called.
 const METHOD: &str = "/plasma.v1.PublishService/Publish";
-
-/// The bytes in front of a message: a flag for compression, and its length.
-const PREFIX_LEN: usize = 5;
 
 /// A link over gRPC.
 pub struct Grpc {
@@ -133,7 +131,12 @@ fn answer(reply: &[u8], trailers: &HeaderMap, batch: &[Event]) -> Answer {
     match text("grpc-status") {
         "0" => {}
         "" => return Answer::refused_after(0, "the answer has no grpc-status".to_owned()),
-        status => return Answer::refused_after(0, format!("grpc-status {status}: {}", decoded(text("grpc-message")))),
+        status => {
+            return Answer::refused_after(
+                0,
+                format!("grpc-status {status}: {}", percent_decoded(text("grpc-message").as_bytes())),
+            );
+        }
     }
     match reply.get(PREFIX_LEN..).and_then(accepted) {
         Some(accepted) if accepted == batch.len() as u64 => Answer::all(batch),
@@ -147,31 +150,14 @@ fn answer(reply: &[u8], trailers: &HeaderMap, batch: &[Event]) -> Answer {
 
 /// A `PublishRequest` with its prefix.
 fn message(batch: &[Event]) -> Bytes {
-    let mut events = BytesMut::new();
+    let mut events = Vec::new();
     for event in batch {
-        let data = json_string(&event.data);
-        let mut fields = BytesMut::new();
-        put_field(1, event.topic.as_bytes(), &mut fields);
-        put_field(2, &data, &mut fields);
-        put_field(1, &fields, &mut events);
+        let mut fields = Vec::new();
+        push_field(1, event.topic.as_bytes(), &mut fields);
+        push_field(2, &json_string(&event.data), &mut fields);
+        push_field(1, &fields, &mut events);
     }
-    let mut message = BytesMut::with_capacity(PREFIX_LEN + events.len());
-    message.put_u8(0);
-    message.put_u32(events.len() as u32);
-    message.put(events);
-    message.freeze()
-}
-
-/// A field whose value has a length: of wire type 2.
-fn put_field(number: u8, value: &[u8], out: &mut BytesMut) {
-    out.put_u8(number << 3 | 2);
-    let mut len = value.len();
-    while len >= 0x80 {
-        out.put_u8(len as u8 | 0x80);
-        len >>= 7;
-    }
-    out.put_u8(len as u8);
-    out.put_slice(value);
+    framed(&events).into()
 }
 
 /// The field `accepted` of a `PublishResponse`, which is 0 where it is missing. `None` if this is no such message.
@@ -189,38 +175,6 @@ fn accepted(mut bytes: &[u8]) -> Option<u64> {
         }
     }
     Some(accepted)
-}
-
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// The text of a `grpc-message`, whose odd bytes are written as `%` and two digits.
-fn decoded(text: &str) -> String {
-    let (mut bytes, mut rest) = (Vec::new(), text.as_bytes());
-    while let Some((&byte, after)) = rest.split_first() {
-        let digits = if byte == b'%' { after.get(..2).and_then(|two| std::str::from_utf8(two).ok()) } else { None };
-        match digits.and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(odd) => {
-                bytes.push(odd);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use memchr::memchr;
 const MESSAGE_LEN_MAX: usize = 64 << 20;
 
 /// Before each message: whether it is compressed, and its length.
-const PREFIX_LEN: usize = 5;
+pub const PREFIX_LEN: usize = 5;
 
 /// What the status codes of gRPC are called, from 0 on.
 const STATUS_NAMES: [&str; 17] = [
@@ -78,10 +78,16 @@ pub fn subscription(topic: &str) -> Vec<u8> {
     push_field(1, topic.as_bytes(), &mut kind);
     let mut request = Vec::new();
     push_field(1, &kind, &mut request);
-    let mut message = vec![0];
-    message.extend_from_slice(&(request.len() as u32).to_be_bytes());
-    message.extend_from_slice(&request);
-    message
+    framed(&request)
+}
+
+/// A message with its prefix: not compressed, and how long.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let mut framed = Vec::with_capacity(PREFIX_LEN + message.len());
+    framed.push(0);
+    framed.extend_from_slice(&(message.len() as u32).to_be_bytes());
+    framed.extend_from_slice(message);
+    framed
 }
 
 /// How a call ended, in words: its `grpc-status` and its `grpc-message`.
@@ -164,7 +170,7 @@ fn each_field<'b>(mut bytes: &'b [u8], mut on_field: impl FnMut(u64, &'b [u8]) -
 }
 
 /// Seven bits per byte, the lowest first, ten bytes at most.
-fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+pub fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
@@ -177,7 +183,8 @@ fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn push_field(number: u8, value: &[u8], out: &mut Vec<u8>) {
+/// Adds a field whose value has a length: of wire type 2.
+pub fn push_field(number: u8, value: &[u8], out: &mut Vec<u8>) {
     out.push(number << 3 | 2);
     let mut len = value.len();
     while len >= 0x80 {
@@ -189,7 +196,7 @@ fn push_field(number: u8, value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// What `grpc-message` says, whose odd bytes are written `%XX`. What is not written so stands for itself.
-fn percent_decoded(mut text: &[u8]) -> String {
+pub fn percent_decoded(mut text: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     while let Some(at) = memchr(b'%', text) {
         bytes.extend_from_slice(&text[..at]);
